@@ -1,0 +1,1 @@
+"""The domain of Trainyard: plain Python, pydantic and SQLAlchemy; no web framework, no broker, no torch."""

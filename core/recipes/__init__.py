@@ -1,0 +1,50 @@
+"""The registry of recipes: a new one is a file beside this and a member of ``AnyJobSpec``."""
+
+from typing import Annotated, Any, get_args
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from core.errors import InvalidInput, Problem
+from core.recipes.image_classification import ImageClassificationSpec
+from core.recipes.scripted import ScriptedSpec
+
+AnyJobSpec = Annotated[ImageClassificationSpec | ScriptedSpec, Field(discriminator="recipe")]
+
+_ADAPTER: TypeAdapter[ImageClassificationSpec | ScriptedSpec] = TypeAdapter(AnyJobSpec)
+_MEMBERS: tuple[type[ImageClassificationSpec] | type[ScriptedSpec], ...] = get_args(get_args(AnyJobSpec)[0])
+RECIPES: dict[str, type[ImageClassificationSpec] | type[ScriptedSpec]] = {
+    get_args(member.model_fields["recipe"].annotation)[0]: member for member in _MEMBERS
+}
+
+
+def parse_spec(text: str | bytes) -> ImageClassificationSpec | ScriptedSpec:
+    """The spec that this JSON text means, every default filled in.
+
+    Raises InvalidInput with every problem at once, each with the JSON pointer of its place.
+    """
+    try:
+        return _ADAPTER.validate_json(text)
+    except ValidationError as error:
+        raise InvalidInput(problems=problems_of(error)) from None
+
+
+def problems_of(error: ValidationError) -> list[Problem]:
+    """Pydantic's findings as problems; the tag that a union adds to a location is left out of the pointer."""
+    return [
+        Problem(pointer=_pointer(item["loc"]), message=_message(dict(item)), code=item["type"]) for item in error.errors(include_url=False)
+    ]
+
+
+def _pointer(location: tuple[int | str, ...]) -> str:
+    # "BuiltinDataset" and the recipe's name stand for the branch of a union that was tried, not for a key.
+    branches = set(RECIPES) | {"BuiltinDataset", "PathDataset", "JobModel", "PathModel"}
+    parts = [
+        str(part).replace("~", "~0").replace("/", "~1") for index, part in enumerate(location) if not (part in branches and index <= 2)
+    ]
+    return "".join(f"/{part}" for part in parts)
+
+
+def _message(item: dict[str, Any]) -> str:
+    if item["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        return f"recipe must be one of {', '.join(sorted(RECIPES))}"
+    return str(item["msg"]).removeprefix("Value error, ")

@@ -1,0 +1,204 @@
+"""The run directory of one attempt: where everything lies, who writes it, and the two ways to write safely.
+
+Shared by worker and trainer, and the only thing they share: no call crosses between them. ``docs/RUN_DIR.md`` tells the protocol.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from core.manifest import MANIFEST, ManifestError, fsync, verify
+from core.recipes import AnyJobSpec
+from core.states import Phase, Reason
+
+Model = TypeVar("Model", bound=BaseModel)
+
+# What the class of a trainer's exception says about the ending. torchrun's error file starts with the class name.
+REASON_OF_EXCEPTION: dict[str, Reason] = {
+    "InvalidData": Reason.INVALID_DATA,
+    "LossNotFinite": Reason.NUMERIC,
+    "OutOfMemoryError": Reason.OUT_OF_MEMORY,
+    "StorageFailed": Reason.STORAGE,
+}
+
+
+class RunFile(BaseModel):
+    """``spec.json``: all that the trainer is told."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    job_id: str
+    attempt: int
+    spec: AnyJobSpec
+    device: Literal["cpu", "cuda"]
+    data_dir: str | None = Field(default=None, description="where the materialised dataset lies")
+    base_model_dir: str | None = None
+    resume_from: str | None = Field(default=None, description="folder of a verified checkpoint")
+
+
+class StopFile(BaseModel):
+    """``stop.json``: why the ranks are asked to stop; written before the signal that wakes them."""
+
+    reason: Literal["pause", "cancel", "drain"]
+    asked_at: datetime
+
+
+class ProgressFile(BaseModel):
+    """``progress.json``: replaced at every step; its age tells a hang."""
+
+    phase: Phase
+    step: int = 0
+    total_steps: int | None = None
+    epoch: int | None = None
+    total_epochs: int | None = None
+    checkpoint_step: int | None = None
+    at: float = Field(description="Unix seconds")
+
+
+class MetricLine(BaseModel):
+    """One line of ``metrics.jsonl``."""
+
+    seq: int
+    step: int
+    at: float
+    values: dict[str, float]
+
+
+class ResultFile(BaseModel):
+    """``result.json``: the only proof of an orderly ending."""
+
+    outcome: Literal["succeeded", "stopped"]
+    step: int
+    metrics: dict[str, float] = {}
+    weights_sha256: str | None = None
+
+
+class RankFailure(BaseModel):
+    rank: int
+    exit_code: int = Field(description="negative: the number of the signal")
+    message: str | None = None
+    at: float
+
+
+class RanksFile(BaseModel):
+    """``ranks.json``: written by the agent when ranks failed."""
+
+    failures: tuple[RankFailure, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunDir:
+    """Names inside one attempt's folder. Paths are derived when asked for; nothing is created here but by ``create``."""
+
+    root: Path
+
+    @classmethod
+    def create(cls, root: Path) -> "RunDir":
+        run_dir = cls(root)
+        for folder in (root, run_dir.checkpoints, run_dir.artifacts, run_dir.logs, run_dir.scratch):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return run_dir
+
+    @property
+    def spec(self) -> Path:
+        return self.root / "spec.json"
+
+    @property
+    def stop(self) -> Path:
+        return self.root / "stop.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.root / "metrics.jsonl"
+
+    @property
+    def progress(self) -> Path:
+        return self.root / "progress.json"
+
+    @property
+    def result(self) -> Path:
+        return self.root / "result.json"
+
+    @property
+    def ranks(self) -> Path:
+        return self.root / "ranks.json"
+
+    @property
+    def error(self) -> Path:
+        return self.root / "error.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.root / "checkpoints"
+
+    @property
+    def artifacts(self) -> Path:
+        return self.root / "artifacts"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def scratch(self) -> Path:
+        """TMPDIR of the ranks."""
+        return self.root / "scratch"
+
+    def checkpoint(self, step: int) -> Path:
+        return self.checkpoints / f"step-{step:012d}"
+
+    def complete_checkpoints(self) -> list[Path]:
+        """Folders that carry a manifest, the highest step first; whether they verify is another question."""
+        return sorted((path.parent for path in self.checkpoints.glob(f"step-*/{MANIFEST}")), reverse=True)
+
+    def newest_verified_checkpoint(self) -> tuple[Path | None, list[str]]:
+        """The newest checkpoint whose every byte is as its manifest says, and what was wrong with newer ones."""
+        findings: list[str] = []
+        for path in self.complete_checkpoints():
+            try:
+                verify(path)
+            except ManifestError as error:
+                findings.append(str(error))
+            else:
+                return path, findings
+        return None, findings
+
+    def ask_to_stop(self, reason: Literal["pause", "cancel", "drain"]) -> None:
+        write_atomically(self.stop, StopFile(reason=reason, asked_at=datetime.now(UTC)))
+
+
+def write_atomically(path: Path, content: BaseModel | dict[str, Any], *, durable: bool = True) -> None:
+    """Replaces ``path`` in one step: a reader sees the old content or the new, never a part."""
+    text = content.model_dump_json() if isinstance(content, BaseModel) else json.dumps(content)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text)
+    if durable:
+        fsync(temporary)
+    temporary.replace(path)
+    if durable:
+        fsync(path.parent)
+
+
+def read_model(path: Path, model: type[Model]) -> Model | None:
+    """The file as ``model``, or None when it is absent. A file that is there but broken raises ValidationError."""
+    try:
+        return model.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+
+
+def read_complete_lines(path: Path, offset: int, max_bytes: int = 1 << 20) -> tuple[list[bytes], int]:
+    """Whole lines from ``offset`` on, and the offset behind the last newline. A torn last line waits for the next call."""
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            chunk = file.read(max_bytes)
+    except FileNotFoundError:
+        return [], offset
+    end = chunk.rfind(b"\n") + 1
+    return chunk[:end].splitlines(), offset + end

@@ -1,0 +1,134 @@
+"""JobSpec: what a user submits. Frozen, strict, versioned; it validates itself and refuses unknown keys.
+
+The frame here is common to every job. A recipe (``core/recipes/<name>.py``) subclasses it with typed
+``model``, ``training`` and ``evaluation`` sections, and ``core.recipes.parse_spec`` picks the right one.
+Specs are always read from JSON text (``model_validate_json``): strict mode treats JSON arrays and strings
+as tuples and enums there, and nowhere else.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from core.states import EFFECTS, Budget, Reason
+
+SPEC_VERSION = 1
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
+LabelKey = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._/-]+$")]
+LabelValue = Annotated[str, StringConstraints(max_length=512, pattern=r"^[^\x00-\x1f\x7f]*$")]
+LocalPath = Annotated[str, StringConstraints(min_length=1, max_length=4096, pattern=r"^/[^\x00]*$")]
+
+Accelerator = Literal["auto", "cpu", "cuda"]
+USER_REASONS = tuple(reason for reason, effect in EFFECTS.items() if effect.budget is Budget.USER)
+
+
+class Strict(BaseModel):
+    """The base of everything a user writes: immutable, no unknown keys, no silent conversions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class BuiltinDataset(Strict):
+    """A dataset that comes with the software: scikit-learn's handwritten digits (1,797 grey 8x8 images, 10 classes)."""
+
+    builtin: Literal["digits"]
+
+
+class PathDataset(Strict):
+    """A dataset that already lies on the workers, inside a root that their operator allows."""
+
+    path: LocalPath
+
+
+class JobModel(Strict):
+    """The packaged model of an earlier job of the same project."""
+
+    job: Annotated[str, StringConstraints(pattern=r"^job_[0-9a-z]{26}$")]
+
+
+class PathModel(Strict):
+    """A packaged model that already lies on the workers, inside a root that their operator allows."""
+
+    path: LocalPath
+
+
+Dataset = BuiltinDataset | PathDataset
+BaseModelReference = JobModel | PathModel
+
+
+class Resources(Strict):
+    """What one attempt holds while it runs. One rank runs on each device."""
+
+    nodes: int = Field(default=1, ge=1, le=1024)
+    devices_per_node: int = Field(default=1, ge=1, le=64, description="GPUs, or CPU slots on a node without GPUs")
+    accelerator: Accelerator = "auto"
+
+
+class Retry(Strict):
+    """Retries of the user's own failures. Lost nodes and killed ranks are retried without asking."""
+
+    on: tuple[Reason, ...] = Field(default=(), description="reasons that are worth another try", max_length=len(USER_REASONS))
+    max_retries: int = Field(default=1, ge=0, le=10)
+
+    @model_validator(mode="after")
+    def _only_user_reasons(self) -> Self:
+        strangers = [reason.value for reason in self.on if reason not in USER_REASONS]
+        if strangers:
+            raise ValueError(f"only {', '.join(r.value for r in USER_REASONS)} can be named here, not {', '.join(strangers)}")
+        return self
+
+
+class Checkpoints(Strict):
+    """How often a checkpoint is written; whichever comes first. One is always written at the end and when asked to stop."""
+
+    every_seconds: float = Field(default=600, ge=0.1, le=86_400)
+    every_steps: int | None = Field(default=None, ge=1)
+
+
+class Section(Strict):
+    """The base of a recipe's ``model``, ``training`` and ``evaluation`` sections."""
+
+    def auto_knobs(self) -> tuple[str, ...]:
+        """Names of the fields whose value is decided on the node; a deterministic job may have none."""
+        return tuple(name for name in type(self).model_fields if getattr(self, name) == "auto")
+
+
+class JobSpec(Strict):
+    """The frame of every job."""
+
+    version: Literal[1] = SPEC_VERSION
+    name: Name | None = None
+    recipe: str
+    dataset: Dataset | None = None
+    base_model: BaseModelReference | None = None
+    model: Section = Section()
+    training: Section = Section()
+    evaluation: Section = Section()
+    resources: Resources = Resources()
+    checkpoints: Checkpoints = Checkpoints()
+    retry: Retry = Retry()
+    timeout_seconds: int | None = Field(default=None, ge=1, le=31_536_000, description="running time over all attempts")
+    stall_timeout_seconds: float | None = Field(
+        default=None,
+        ge=1,
+        le=86_400,
+        description="no progress for this long means hung; by default five median steps, and the worker's minimum at least",
+    )
+    priority: int = Field(default=0, ge=-100, le=100, description="higher is claimed first")
+    labels: dict[LabelKey, LabelValue] = Field(default={}, max_length=16)
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    deterministic: bool = Field(
+        default=False, description="same spec, software, device type and world size give the same weights, bit for bit"
+    )
+
+    @model_validator(mode="after")
+    def _deterministic_means_nothing_is_auto(self) -> Self:
+        if not self.deterministic:
+            return self
+        auto = ["resources.accelerator"] if self.resources.accelerator == "auto" else []
+        for section in ("model", "training", "evaluation"):
+            auto += [f"{section}.{name}" for name in getattr(self, section).auto_knobs()]
+        if auto:
+            raise ValueError(f"a deterministic job needs a fixed value for {', '.join(auto)} instead of 'auto'")
+        return self
