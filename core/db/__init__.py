@@ -1,0 +1,1 @@
+"""The ledger: tables, engine, and the two ways to open a transaction."""

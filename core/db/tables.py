@@ -1,0 +1,261 @@
+"""Every table of the ledger. Bytes of checkpoints and artifacts are not here; their digests are.
+
+Lease columns (``lease_until``) are Unix seconds by the database's own clock; other instants are the API's.
+"""
+
+from sqlalchemy import Boolean, CheckConstraint, Column, ForeignKey, Index, Table, UniqueConstraint, text
+from sqlalchemy.types import BigInteger
+
+from core.db.base import Double, Id, Instant, Integer, Json, LargeBinary, String, Text, Word, metadata
+from core.states import AttemptState, JobState
+
+BigId = BigInteger().with_variant(Integer, "sqlite")
+
+projects = Table(
+    "projects",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("name", String(64), nullable=False, unique=True),
+    Column("created_at", Instant, nullable=False),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("public_id", String(16), nullable=False, unique=True),
+    Column("project_id", Id, ForeignKey("projects.id"), nullable=False),
+    Column("name", String(128), nullable=False),
+    Column("sha256", String(64), nullable=False, unique=True),
+    Column("scopes", Json, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant),
+    Column("last_used_at", Instant),
+    Column("revoked_at", Instant),
+    Index("ix_api_keys_project_id_id", "project_id", "id"),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("project_id", Id, ForeignKey("projects.id"), nullable=False),
+    Column("name", String(128)),
+    Column("recipe", String(64), nullable=False),
+    Column("spec", Text, nullable=False),
+    Column("labels", Json, nullable=False),
+    Column("state", Word, nullable=False),
+    Column("reason", Word),
+    Column("failure", Json),
+    Column("priority", Integer, nullable=False),
+    Column("nodes", Integer, nullable=False),
+    Column("devices_per_node", Integer, nullable=False),
+    Column("accelerator", Word, nullable=False),
+    Column("num_attempts", Integer, nullable=False, server_default="0"),
+    Column("user_failures", Integer, nullable=False, server_default="0"),
+    # The next two count since the last checkpoint progress, which resets them (core/artifacts).
+    Column("infrastructure_failures", Integer, nullable=False, server_default="0"),
+    Column("node_failures", Integer, nullable=False, server_default="0"),
+    Column("checkpoint_step", Integer, nullable=False, server_default="-1"),
+    Column("seconds_used", Double, nullable=False, server_default="0"),
+    Column("metrics", Json),
+    Column("event_seq", Integer, nullable=False, server_default="0"),
+    # Rises with every change of this row: the strong ETag of the job.
+    Column("version", Integer, nullable=False, server_default="1"),
+    Column("available_at", Instant, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    Column("started_at", Instant),
+    Column("finished_at", Instant),
+    Column("cancel_requested_at", Instant),
+    CheckConstraint("state in ({})".format(", ".join(f"'{state}'" for state in JobState)), name="state"),
+    Index("ix_jobs_project_id_id", "project_id", "id"),
+    # What claims read, in their order: only queued rows are in it, so it stays small.
+    Index(
+        "ix_jobs_claimable",
+        text("priority DESC"),
+        "available_at",
+        "id",
+        sqlite_where=text("state = 'queued'"),
+        postgresql_where=text("state = 'queued'"),
+    ),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("job_id", Id, ForeignKey("jobs.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("state", Word, nullable=False),
+    Column("reason", Word),
+    Column("forced", Boolean, nullable=False, server_default=text("false")),
+    Column("launched", Word),
+    Column("control", Word, nullable=False, server_default="continue"),
+    Column("failure", Json),
+    Column("progress", Json),
+    Column("phases", Json),
+    Column("resumed_from_step", Integer),
+    Column("metric_seq", Integer, nullable=False, server_default="0"),
+    Column("latest_metrics", Json),
+    Column("log_bytes", BigInteger, nullable=False, server_default="0"),
+    Column("created_at", Instant, nullable=False),
+    Column("started_at", Instant),
+    Column("finished_at", Instant),
+    UniqueConstraint("job_id", "number"),
+    CheckConstraint("state in ({})".format(", ".join(f"'{state}'" for state in AttemptState)), name="state"),
+    Index(
+        "ix_attempts_live",
+        "state",
+        sqlite_where=text("state in ('leased', 'running')"),
+        postgresql_where=text("state in ('leased', 'running')"),
+    ),
+)
+
+# One row per node of an attempt. An attempt is live while all its members are; the first expired one loses it.
+members = Table(
+    "members",
+    metadata,
+    Column("attempt_id", Id, ForeignKey("attempts.id"), primary_key=True),
+    Column("node_rank", Integer, primary_key=True),
+    Column("worker_id", Id, ForeignKey("workers.id"), nullable=False),
+    Column("devices", Json, nullable=False),
+    Column("lease_sha256", String(64), nullable=False, unique=True),
+    Column("lease_until", Double, nullable=False),
+    Index("ix_members_worker_id", "worker_id"),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("name", String(128), nullable=False, unique=True),
+    Column("accelerator", Word, nullable=False),
+    Column("devices", Json, nullable=False),
+    Column("num_devices", Integer, nullable=False),
+    Column("launch", Word, nullable=False),
+    Column("version", String(64), nullable=False),
+    Column("torch_version", String(64)),
+    Column("is_draining", Boolean, nullable=False, server_default=text("false")),
+    # Unix seconds by the database's clock, like the leases.
+    Column("seen_until", Double, nullable=False),
+    Column("last_seen_at", Instant, nullable=False),
+    Column("created_at", Instant, nullable=False),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=True),
+    Column("job_id", Id, ForeignKey("jobs.id"), nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("type", String(64), nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("attempt", Integer),
+    Column("message", Text, nullable=False),
+    Column("data", Json, nullable=False),
+    UniqueConstraint("job_id", "seq"),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("project_id", Id, ForeignKey("projects.id"), primary_key=True),
+    Column("method", String(8), primary_key=True),
+    Column("path", String(256), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("body_sha256", String(64), nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("created_at", Instant, nullable=False, index=True),
+)
+
+metric_blocks = Table(
+    "metric_blocks",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=True),
+    Column("job_id", Id, ForeignKey("jobs.id"), nullable=False),
+    Column("attempt_id", Id, ForeignKey("attempts.id"), nullable=False),
+    Column("name", String(128), nullable=False),
+    Column("first_step", BigInteger, nullable=False),
+    Column("last_step", BigInteger, nullable=False),
+    Column("num_points", Integer, nullable=False),
+    Column("minimum", Double),
+    Column("maximum", Double),
+    # Packed little-endian columns: int64 steps, float64 values, float64 Unix seconds, one after another.
+    Column("points", LargeBinary, nullable=False),
+    Index("ix_metric_blocks_series", "job_id", "attempt_id", "name", "id"),
+)
+
+log_streams = Table(
+    "log_streams",
+    metadata,
+    Column("attempt_id", Id, ForeignKey("attempts.id"), primary_key=True),
+    Column("rank", Integer, primary_key=True),
+    Column("stream", Word, primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("is_truncated", Boolean, nullable=False, server_default=text("false")),
+    Column("is_closed", Boolean, nullable=False, server_default=text("false")),
+    # Once compacted, the bytes are one object of the byte store and the chunks are gone.
+    Column("blob_sha256", String(64)),
+)
+
+log_chunks = Table(
+    "log_chunks",
+    metadata,
+    Column("attempt_id", Id, primary_key=True),
+    Column("rank", Integer, primary_key=True),
+    Column("stream", Word, primary_key=True),
+    Column("offset", BigInteger, primary_key=True),
+    Column("bytes", LargeBinary, nullable=False),
+)
+
+# A row here says that the byte store holds the whole object.
+blobs = Table(
+    "blobs",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("created_at", Instant, nullable=False),
+)
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("job_id", Id, ForeignKey("jobs.id"), nullable=False),
+    Column("attempt_id", Id, ForeignKey("attempts.id"), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("step", BigInteger, nullable=False),
+    Column("manifest", Text, nullable=False),
+    Column("num_bytes", BigInteger, nullable=False),
+    Column("is_best", Boolean, nullable=False, server_default=text("false")),
+    Column("metrics", Json, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    UniqueConstraint("attempt_id", "step"),
+    Index("ix_checkpoints_job_id_step", "job_id", "step"),
+)
+
+artifacts = Table(
+    "artifacts",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("job_id", Id, ForeignKey("jobs.id"), nullable=False),
+    Column("attempt_id", Id, ForeignKey("attempts.id"), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("path", String(1024), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("created_at", Instant, nullable=False),
+    UniqueConstraint("attempt_id", "path"),
+    Index("ix_artifacts_job_id_id", "job_id", "id"),
+)
+
+# One row per duty that a single process must do; whoever holds the unexpired lease does it.
+elections = Table(
+    "elections",
+    metadata,
+    Column("duty", Word, primary_key=True),
+    Column("holder", String(64), nullable=False),
+    Column("lease_until", Double, nullable=False),
+)

@@ -1,0 +1,50 @@
+"""Structured logs: one JSON object a line, or coloured text on a terminal, with secrets masked before anything is written."""
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+
+SECRET = re.compile(r"(ty_[A-Za-z0-9]{8}_)[A-Za-z0-9]+|(lease_)[A-Za-z0-9_-]{20,}|(://[^:/@\s]*:)[^@/\s]+(?=@)")
+
+
+def mask(text: str) -> str:
+    """The text with API keys, lease tokens and passwords in URLs replaced by ``***``."""
+    return SECRET.sub(lambda match: next(filter(None, match.groups())) + "***", text)
+
+
+def configure_logs(level: str = "INFO", *, as_json: bool | None = None) -> None:
+    """Sets up logging for this process: call once, from a ``__main__``."""
+    use_json = not sys.stderr.isatty() if as_json is None else as_json
+    shared: list[Any] = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.stdlib.ExtraAdder(),
+        _mask_record,
+    ]
+    renderer = structlog.processors.JSONRenderer() if use_json else structlog.dev.ConsoleRenderer()
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                _mask_record,
+                renderer,
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+
+
+def _mask_record(_logger: Any, _method: str, record: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for key, value in record.items():
+        if isinstance(value, str):
+            record[key] = mask(value)
+    return record

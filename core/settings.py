@@ -1,0 +1,96 @@
+"""Settings of the API and of a worker: read once from the environment by a ``__main__``, then handed down as values.
+
+Every variable starts with ``TRAINYARD_``: ``TRAINYARD_DATABASE_URL`` is ``database_url``. A wrong value names its variable.
+"""
+
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIB = 1 << 20
+
+
+class SettingsError(Exception):
+    """An environment variable is missing or has a value that cannot be used."""
+
+
+class _FromEnvironment(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="TRAINYARD_", frozen=True, extra="ignore", env_ignore_empty=True)
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    failpoint: str | None = Field(default=None, description="drills only: NAME:ACTION, see core/failpoints.py")
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """The settings of this process; SettingsError lists every variable that is wrong."""
+        try:
+            return cls()
+        except ValidationError as error:
+            lines = [f"TRAINYARD_{'_'.join(str(part) for part in item['loc']).upper()}: {item['msg']}" for item in error.errors()]
+            raise SettingsError("\n".join(lines)) from None
+
+
+class ApiSettings(_FromEnvironment):
+    database_url: SecretStr = SecretStr("sqlite:///./.trainyard/trainyard.db")
+    broker_url: SecretStr | None = Field(default=None, description="without one, workers find jobs by polling alone")
+    data_dir: Path = Field(default=Path(".trainyard/bytes"), description="folder of the byte store")
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65_535)
+    allowed_hosts: tuple[str, ...] = Field(default=(), description="further values of the Host header; loopback names always pass")
+    lease_ttl_seconds: float = Field(default=60, ge=1, le=3600)
+    maintenance_seconds: float = Field(default=2.0, gt=0, le=60, description="pause between two passes of reaping and ringing")
+    max_body_bytes: int = Field(default=MIB, ge=1024)
+    max_log_bytes_per_attempt: int = Field(default=64 * MIB, ge=1024)
+    max_queued_jobs_per_project: int = Field(default=20_000, ge=1)
+    idempotency_hours: int = Field(default=72, ge=1)
+
+    @property
+    def is_public(self) -> bool:
+        """Whether the bind address can be reached from other machines."""
+        try:
+            return not ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host != "localhost"
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value().startswith(("sqlite:///", "postgresql+psycopg://")):
+            raise ValueError("must start with sqlite:/// or postgresql+psycopg://")
+        return value
+
+
+class WorkerSettings(_FromEnvironment):
+    api_url: str = "http://127.0.0.1:8000"
+    worker_token: SecretStr = Field(description="an API key with the scope 'worker'")
+    broker_url: SecretStr | None = None
+    node_name: str = Field(default="", description="by default the host name")
+    work_dir: Path = Field(
+        default=Path(".trainyard/node"), description="run directories, caches and the device locks; must be a local file system"
+    )
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    cpu_slots: int = Field(default=2, ge=1, le=64, description="devices of a node without GPUs")
+    data_roots: tuple[Path, ...] = Field(default=(), description="folders that specs may name in dataset.path and base_model.path")
+    launch: Literal["warm", "cold"] = "warm"
+    poll_seconds: float = Field(default=5.0, gt=0, le=300)
+    stop_grace_seconds: float = Field(default=60.0, gt=0, le=3600, description="from asking the ranks to stop to killing them")
+    fence_grace_seconds: float = Field(default=15.0, gt=0, description="ranks are stopped this long before an unrenewed lease ends")
+    stall_seconds: float = Field(default=120.0, gt=0, description="least time without progress that counts as hung while training")
+    prepare_stall_seconds: float = Field(default=900.0, gt=0, description="the same for the other phases")
+    keep_run_dirs_hours: float = Field(default=24.0, ge=0)
+
+    @field_validator("data_roots")
+    @classmethod
+    def _absolute_roots(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
+        if any(not root.is_absolute() for root in value):
+            raise ValueError("every root must be an absolute path")
+        return value
+
+    @model_validator(mode="after")
+    def _api_url_has_a_scheme(self) -> Self:
+        if not self.api_url.startswith(("http://", "https://")):
+            raise ValueError("TRAINYARD_API_URL must start with http:// or https://")
+        return self

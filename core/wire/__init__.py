@@ -1,0 +1,1 @@
+"""What crosses HTTP: models shared by the API, the workers and the client."""
