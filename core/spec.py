@@ -6,13 +6,11 @@ Specs are always read from JSON text (``model_validate_json``): strict mode trea
 as tuples and enums there, and nowhere else.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
 
 from core.states import EFFECTS, Budget, Reason
-
-SPEC_VERSION = 1
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
 LabelKey = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._/-]+$")]
@@ -53,8 +51,22 @@ class PathModel(Strict):
     path: LocalPath
 
 
-Dataset = BuiltinDataset | PathDataset
-BaseModelReference = JobModel | PathModel
+def _by_key(*keys: str) -> Discriminator:
+    """Tells the members of a union apart by the one key that each has, so that errors speak of the member that was meant.
+
+    A tag is written ``<key>``: it appears in pydantic's locations, and ``core.recipes`` leaves such parts out of pointers.
+    """
+
+    def tag(value: Any) -> str | None:
+        named = value if isinstance(value, dict) else vars(value) if isinstance(value, BaseModel) else {}
+        return next((f"<{key}>" for key in keys if key in named), None)
+
+    message = f"must be an object with one of the keys: {', '.join(keys)}"
+    return Discriminator(tag, custom_error_type="reference", custom_error_message=message)
+
+
+Dataset = Annotated[Annotated[BuiltinDataset, Tag("<builtin>")] | Annotated[PathDataset, Tag("<path>")], _by_key("builtin", "path")]
+BaseModelReference = Annotated[Annotated[JobModel, Tag("<job>")] | Annotated[PathModel, Tag("<path>")], _by_key("job", "path")]
 
 
 class Resources(Strict):
@@ -97,7 +109,7 @@ class Section(Strict):
 class JobSpec(Strict):
     """The frame of every job."""
 
-    version: Literal[1] = SPEC_VERSION
+    version: Literal[1] = 1
     name: Name | None = None
     recipe: str
     dataset: Dataset | None = None

@@ -34,9 +34,9 @@ class Database:
     @contextmanager
     def begin(self) -> Iterator[Connection]:
         """A write transaction: committed when the block ends, rolled back when it raises."""
-        with self._writer, _translated(), self.engine.connect().execution_options(trainyard_writes=True) as connection:
-            with connection.begin():
-                yield connection
+        writing = self.engine.execution_options(trainyard_writes=True)
+        with self._writer, _translated(), writing.begin() as connection:
+            yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

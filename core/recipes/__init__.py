@@ -36,12 +36,10 @@ def problems_of(error: ValidationError) -> list[Problem]:
 
 
 def _pointer(location: tuple[int | str, ...]) -> str:
-    # "BuiltinDataset" and the recipe's name stand for the branch of a union that was tried, not for a key.
-    branches = set(RECIPES) | {"BuiltinDataset", "PathDataset", "JobModel", "PathModel"}
-    parts = [
-        str(part).replace("~", "~0").replace("/", "~1") for index, part in enumerate(location) if not (part in branches and index <= 2)
-    ]
-    return "".join(f"/{part}" for part in parts)
+    keys = [str(part) for part in location]
+    if keys and keys[0] in RECIPES:
+        del keys[0]  # the tag of the recipe union, not a key
+    return "".join("/" + key.replace("~", "~0").replace("/", "~1") for key in keys if not key.startswith("<"))
 
 
 def _message(item: dict[str, Any]) -> str:
