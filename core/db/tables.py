@@ -182,9 +182,19 @@ metric_blocks = Table(
     Column("num_points", Integer, nullable=False),
     Column("minimum", Double),
     Column("maximum", Double),
-    # Packed little-endian columns: int64 steps, float64 values, float64 Unix seconds, one after another.
+    # The batch that brought the newest of these points: live readers ask for what came after the batch they know.
+    Column("last_seq", Integer, nullable=False),
+    # Packed little-endian columns, see core/metrics/pack.py.
     Column("points", LargeBinary, nullable=False),
-    Index("ix_metric_blocks_series", "job_id", "attempt_id", "name", "id"),
+    Index("ix_metric_blocks_series", "attempt_id", "name", "id"),
+    Index("ix_metric_blocks_newest", "attempt_id", "last_seq"),
+    # The small blocks, which are merged into full ones; 512 is core.metrics.pack.CLOSED.
+    Index(
+        "ix_metric_blocks_open",
+        "attempt_id",
+        sqlite_where=text("num_points < 512"),
+        postgresql_where=text("num_points < 512"),
+    ),
 )
 
 log_streams = Table(
@@ -197,7 +207,8 @@ log_streams = Table(
     Column("is_truncated", Boolean, nullable=False, server_default=text("false")),
     Column("is_closed", Boolean, nullable=False, server_default=text("false")),
     # Once compacted, the bytes are one object of the byte store and the chunks are gone.
-    Column("blob_sha256", String(64)),
+    Column("blob_sha256", String(64), index=True),
+    Index("ix_log_streams_open", "attempt_id", sqlite_where=text("NOT is_closed"), postgresql_where=text("NOT is_closed")),
 )
 
 log_chunks = Table(
@@ -236,6 +247,15 @@ checkpoints = Table(
     Index("ix_checkpoints_job_id_step", "job_id", "step"),
 )
 
+# Which blobs a checkpoint holds on to: what its manifest says, in a form that a join can read.
+checkpoint_blobs = Table(
+    "checkpoint_blobs",
+    metadata,
+    Column("checkpoint_id", Id, ForeignKey("checkpoints.id", ondelete="CASCADE"), primary_key=True),
+    Column("sha256", String(64), primary_key=True),
+    Index("ix_checkpoint_blobs_sha256", "sha256"),
+)
+
 artifacts = Table(
     "artifacts",
     metadata,
@@ -249,6 +269,7 @@ artifacts = Table(
     Column("created_at", Instant, nullable=False),
     UniqueConstraint("attempt_id", "path"),
     Index("ix_artifacts_job_id_id", "job_id", "id"),
+    Index("ix_artifacts_sha256", "sha256"),
 )
 
 # One row per duty that a single process must do; whoever holds the unexpired lease does it.
