@@ -11,6 +11,7 @@ TrainyardError
 │   ├── LeaseLost           409  a worker's lease passed on: kill the ranks, write nothing more
 │   ├── OffsetMismatch      409  bytes offered at the wrong place; carries the right offset
 │   ├── BlobMissing         409  a manifest names bytes that were never uploaded
+│   ├── UploadInProgress    409  another request is uploading the same blob for the same attempt
 │   └── RequestInFlight     409  the same Idempotency-Key is being answered right now
 ├── KeyReused               422  the Idempotency-Key was used with another body
 ├── TooLarge                413
@@ -126,6 +127,13 @@ class BlobMissing(Conflict):
     def __init__(self, missing: Sequence[str]) -> None:
         super().__init__(f"{len(missing)} blob(s) not uploaded yet, the first is sha256 {missing[0]}")
         self.missing = tuple(missing)
+
+
+class UploadInProgress(Conflict):
+    """Another request is uploading this blob for this attempt; try again shortly."""
+
+    code = "upload_in_progress"
+    retryable = True
 
 
 class RequestInFlight(Conflict):

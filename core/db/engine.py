@@ -29,6 +29,7 @@ class Database:
     def __init__(self, url: str, *, pool_size: int = 16) -> None:
         self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
         self.engine = _sqlite_engine(url) if self.is_sqlite else _postgres_engine(url, pool_size)
+        self._snapshots = self.engine if self.is_sqlite else self.engine.execution_options(isolation_level="REPEATABLE READ")
         self._writer = threading.Lock() if self.is_sqlite else nullcontext()
 
     @contextmanager
@@ -42,6 +43,12 @@ class Database:
     def read(self) -> Iterator[Connection]:
         """A consistent view; nothing done here is kept."""
         with _translated(), self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """Like ``read``, and all its statements see the ledger as it was at the first one, on PostgreSQL too."""
+        with _translated(), self._snapshots.connect() as connection:
             yield connection
 
     def now(self) -> ColumnElement[float]:
