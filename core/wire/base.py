@@ -64,3 +64,5 @@ class ProblemDocument(WireModel):
     instance: str = Field(description="the request id, also sent as X-Request-Id")
     error: ErrorBody
     errors: list[ErrorDetail] = []
+    expected_offset: int | None = Field(default=None, description="with code offset_mismatch: where the next byte belongs")
+    missing: list[str] = Field(default=[], description="with code blob_missing: the SHA-256 of each")

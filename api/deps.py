@@ -1,0 +1,102 @@
+"""What routes are handed: the parts of the running server, the caller, and the body as bytes.
+
+A route reads, in this order: its caller (so that strangers learn nothing about parameters), then its input::
+
+    @router.post("/things", responses=ERRORS(409), openapi_extra=body_of(ThingRequest))
+    def make_thing(request: Request, caller: Submitter, body: JsonBody) -> Response:
+        state = state_of(request)
+        wanted = parse(ThingRequest, body)
+        with state.db.begin() as tx:
+            thing = make(tx, caller.project_id, wanted, state.clock.now())
+        return json_response(thing, 201)
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, TypeVar
+
+from fastapi import Depends, Path, Query, Request
+from pydantic import BaseModel, ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from api.auth import KeyCache, KeyWith, LeaseBearer
+from api.doorbell import Doorbell
+from api.live import Live
+from api.measures import Measures
+from core.access.keys import Caller
+from core.artifacts.store import ByteStore
+from core.clock import Clock
+from core.db.engine import Database
+from core.errors import InvalidInput, TooLarge, Unavailable
+from core.recipes import problems_of
+from core.settings import ApiSettings
+from core.wire.keys import Scope
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class ApiState:
+    """The parts of one server; lies on ``app.state.trainyard``."""
+
+    settings: ApiSettings
+    db: Database
+    clock: Clock
+    keys: KeyCache
+    live: Live
+    doorbell: Doorbell
+    store: ByteStore
+    measures: Measures
+
+
+def state_of(request: Request) -> ApiState:
+    state: ApiState = request.app.state.trainyard
+    return state
+
+
+async def _limited_body(request: Request) -> bytes:
+    limit = state_of(request).settings.max_body_bytes
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > limit:
+        raise TooLarge(f"the body has {declared} bytes; this server accepts {limit}")
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > limit:
+                raise TooLarge(f"the body has more than the {limit} bytes that this server accepts")
+            parts.append(part)
+    except ClientDisconnect as error:
+        raise Unavailable("the connection ended before the body did") from error
+    return b"".join(parts)
+
+
+async def _json_body(request: Request) -> bytes:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json" and not media_type.endswith("+json"):
+        raise HTTPException(415, "send JSON, with Content-Type: application/json")
+    return await _limited_body(request)
+
+
+def parse(model: type[Model], body: bytes) -> Model:
+    """The body as this model; InvalidInput with every problem at once. Strict models must be read from JSON text."""
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise InvalidInput(problems=problems_of(error)) from None
+
+
+Reader = Annotated[Caller, Depends(KeyWith(Scope.READ))]
+Submitter = Annotated[Caller, Depends(KeyWith(Scope.SUBMIT))]
+Admin = Annotated[Caller, Depends(KeyWith(Scope.ADMIN))]
+WorkerKey = Annotated[Caller, Depends(KeyWith(Scope.WORKER))]
+LeaseToken = Annotated[str, Depends(LeaseBearer())]
+
+JsonBody = Annotated[bytes, Depends(_json_body)]
+RawBody = Annotated[bytes, Depends(_limited_body)]
+
+JobId = Annotated[str, Path(max_length=64, description="a job's id, `job_...`", examples=["job_01jd3v4n8m0000000000000000"])]
+AttemptId = Annotated[str, Path(max_length=64, description="an attempt's id, `att_...`")]
+Limit = Annotated[int, Query(ge=1, le=200, description="how many at most")]
+After = Annotated[str | None, Query(max_length=64, description="the last id of the page before")]

@@ -1,0 +1,16 @@
+"""One file per resource. Routes hold no SQL: they open a transaction, call a verb of core, and answer."""
+
+from fastapi import APIRouter, FastAPI
+
+from api.routes import attempts, events, health, jobs, keys, recipes, worker_side, workers
+
+# In the order in which the API document lists them. Those of bytes: metrics, logs, checkpoints, artifacts, worker_bytes.
+VERSIONED = (jobs, attempts, events, recipes, workers, keys, worker_side)
+
+
+def install_routes(app: FastAPI) -> None:
+    v1 = APIRouter(prefix="/v1")
+    for module in VERSIONED:
+        v1.include_router(module.router)
+    app.include_router(v1)
+    app.include_router(health.router)
