@@ -1,0 +1,1 @@
+"""What runs inside torchrun: the ranks of one attempt. torch lives here and nowhere else."""

@@ -1,0 +1,1 @@
+"""The GPU node: claims attempts, launches and watches them, ships what they make. Speaks HTTP."""
