@@ -1,0 +1,42 @@
+"""Frees the bytes that nothing refers to any more, a day after they came or were last used."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, delete, exists, select
+
+from core.artifacts.store import ByteStore
+from core.db.engine import Database
+from core.db.tables import artifacts, blobs, checkpoint_blobs, log_streams
+
+GRACE = timedelta(hours=24)  # between an upload and the manifest that names it may lie a long outage
+_BATCH = 500
+
+
+def collect_orphans(db: Database, store: ByteStore, *, now: datetime, grace: timedelta = GRACE) -> int:
+    """Removes unreferenced blobs, objects without a row and forgotten uploads, all older than ``grace``; returns how many objects."""
+    before = now - grace
+    num_removed = 0
+    while batch := _forget(db, before):
+        num_removed += sum(store.delete(sha256, older_than=before.timestamp()) for sha256 in batch)
+    for sha256 in store.sweep(older_than=before.timestamp()):
+        with db.read() as tx:
+            is_known = tx.scalar(select(blobs.c.sha256).where(blobs.c.sha256 == sha256)) is not None
+        if not is_known:
+            num_removed += store.delete(sha256, older_than=before.timestamp())
+    return num_removed
+
+
+def _forget(db: Database, before: datetime) -> list[str]:
+    """Deletes rows of blobs that are old and unused. The bytes go after the commit: a crash between leaves an object without a row."""
+    unused: list[ColumnElement[bool]] = [
+        blobs.c.created_at < before,
+        ~exists().where(checkpoint_blobs.c.sha256 == blobs.c.sha256),
+        ~exists().where(artifacts.c.sha256 == blobs.c.sha256),
+        ~exists().where(log_streams.c.blob_sha256 == blobs.c.sha256),
+    ]
+    with db.read() as tx:
+        candidates = tx.scalars(select(blobs.c.sha256).where(*unused).limit(_BATCH)).all()
+    if not candidates:
+        return []
+    with db.begin() as tx:
+        return list(tx.scalars(delete(blobs).where(blobs.c.sha256.in_(candidates), *unused).returning(blobs.c.sha256)))

@@ -1,0 +1,1 @@
+"""Metric points: packed into blocks as they arrive, thinned when they are read."""
