@@ -27,11 +27,12 @@ from core.access.keys import Caller
 from core.artifacts.store import ByteStore
 from core.clock import Clock
 from core.db.engine import Database
-from core.errors import InvalidInput, TooLarge, Unavailable
+from core.errors import Forbidden, InvalidInput, TooLarge, Unavailable
 from core.recipes import problems_of
 from core.settings import ApiSettings
 from core.wire.keys import Scope
 
+OPERATOR_PROJECT = "default"
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -85,6 +86,12 @@ def parse(model: type[Model], body: bytes) -> Model:
         return model.model_validate_json(body)
     except ValidationError as error:
         raise InvalidInput(problems=problems_of(error)) from None
+
+
+def require_operator(caller: Caller) -> None:
+    """Some things concern every project: nodes, and keys of others. They are for the operator's project alone."""
+    if caller.project_name != OPERATOR_PROJECT:
+        raise Forbidden(f"this needs an admin key of the project '{OPERATOR_PROJECT}'")
 
 
 Reader = Annotated[Caller, Depends(KeyWith(Scope.READ))]

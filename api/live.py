@@ -33,7 +33,10 @@ class Waiter:
 
 
 class Live:
-    """All waiters of this process, by job."""
+    """All waiters of this process, by topic: a job's id for its record, the id and ``/logs`` or ``/metrics`` for what it ships.
+
+    Shipping is steady, so it has topics of its own: a supervisor that waits for a control word is not woken by it.
+    """
 
     def __init__(self) -> None:
         self._waiters: dict[str, set[Waiter]] = {}
@@ -41,27 +44,26 @@ class Live:
         self.is_closed = False
 
     @contextmanager
-    def listen(self, job_id: str) -> Iterator[Waiter]:
-        """A waiter for this job. Register before reading the rows, else a change in between goes unseen."""
+    def listen(self, *topics: str) -> Iterator[Waiter]:
+        """A waiter for these topics. Register before reading the rows, else a change in between goes unseen."""
         self._loop = asyncio.get_running_loop()
         waiter = Waiter(self)
-        self._waiters.setdefault(job_id, set()).add(waiter)
+        for topic in topics:
+            self._waiters.setdefault(topic, set()).add(waiter)
         try:
             yield waiter
         finally:
-            others = self._waiters[job_id]
-            others.discard(waiter)
-            if not others:
-                del self._waiters[job_id]
+            for topic in topics:
+                self._forget(topic, waiter)
 
-    def notify(self, *job_ids: str) -> None:
-        """Tells the waiters of these jobs to look; call after the commit, from any thread."""
-        heard = [job_id for job_id in job_ids if job_id in self._waiters]
+    def notify(self, *topics: str) -> None:
+        """Tells those who wait for these topics to look; call after the commit, from any thread."""
+        heard = [topic for topic in topics if topic in self._waiters]
         if heard and self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._wake, heard)
 
     def watched(self) -> list[str]:
-        """The jobs that someone waits for now; call on the event loop."""
+        """The topics that someone waits for now; call on the event loop."""
         return list(self._waiters)
 
     def close(self) -> None:
@@ -69,7 +71,13 @@ class Live:
         self.is_closed = True
         self._wake(list(self._waiters))
 
-    def _wake(self, job_ids: list[str]) -> None:
-        for job_id in job_ids:
-            for waiter in self._waiters.get(job_id, ()):
+    def _wake(self, topics: list[str]) -> None:
+        for topic in topics:
+            for waiter in self._waiters.get(topic, ()):
                 waiter.wake()
+
+    def _forget(self, topic: str, waiter: Waiter) -> None:
+        others = self._waiters[topic]
+        others.discard(waiter)
+        if not others:
+            del self._waiters[topic]

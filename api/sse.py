@@ -39,16 +39,18 @@ def event(data: bytes, *, id: str, name: str | None = None) -> bytes:
     return f"id: {id}\n{head}data: ".encode() + data + b"\n\n"
 
 
-def stream(request: Request, job_id: str, read: Callable[[Cursor], Chunk[Cursor]], cursor: Cursor) -> Response:
-    """A stream of what ``read`` finds from ``cursor`` on; ``read`` runs in a thread, again whenever the job has news."""
+def stream(request: Request, topics: tuple[str, ...], read: Callable[[Cursor], Chunk[Cursor]], cursor: Cursor) -> Response:
+    """A stream of what ``read`` finds from ``cursor`` on; ``read`` runs in a thread, again whenever a topic has news."""
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(_follow(request, job_id, read, cursor), headers=headers, media_type="text/event-stream")
+    return StreamingResponse(_follow(request, topics, read, cursor), headers=headers, media_type="text/event-stream")
 
 
-async def _follow(request: Request, job_id: str, read: Callable[[Cursor], Chunk[Cursor]], cursor: Cursor) -> AsyncIterator[bytes]:
+async def _follow(
+    request: Request, topics: tuple[str, ...], read: Callable[[Cursor], Chunk[Cursor]], cursor: Cursor
+) -> AsyncIterator[bytes]:
     state = state_of(request)
     yield RETRY
-    with state.live.listen(job_id) as waiter:
+    with state.live.listen(*topics) as waiter:
         while not state.live.is_closed:
             try:
                 # A revoked key ends its streams: the cache asks the ledger again every few seconds.

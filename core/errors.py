@@ -11,9 +11,11 @@ TrainyardError
 │   ├── LeaseLost           409  a worker's lease passed on: kill the ranks, write nothing more
 │   ├── OffsetMismatch      409  bytes offered at the wrong place; carries the right offset
 │   ├── BlobMissing         409  a manifest names bytes that were never uploaded
+│   ├── ProtocolMismatch    409  a worker speaks another version of the lease protocol
 │   ├── UploadInProgress    409  another request is uploading the same blob for the same attempt
 │   └── RequestInFlight     409  the same Idempotency-Key is being answered right now
 ├── KeyReused               422  the Idempotency-Key was used with another body
+├── TooManyQueued           429  the project's queue is full
 ├── TooLarge                413
 ├── DigestMismatch          422
 └── Unavailable             503  try again (retryable)
@@ -136,6 +138,12 @@ class UploadInProgress(Conflict):
     retryable = True
 
 
+class ProtocolMismatch(Conflict):
+    """This server and this worker speak different versions of the lease protocol."""
+
+    code = "protocol_mismatch"
+
+
 class RequestInFlight(Conflict):
     """A request with this Idempotency-Key is being answered right now; try again shortly."""
 
@@ -148,6 +156,14 @@ class KeyReused(TrainyardError):
 
     code = "idempotency_key_reused"
     status = 422
+
+
+class TooManyQueued(TrainyardError):
+    """This project has as many queued jobs as it may have; try again when some have started."""
+
+    code = "too_many_queued"
+    status = 429
+    retryable = True
 
 
 class TooLarge(TrainyardError):

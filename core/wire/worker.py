@@ -50,6 +50,12 @@ class HeartbeatReply(WireModel):
     has_work: bool = Field(description="a queued job would fit now; the worker looks without waiting for its poll")
 
 
+class DrainRequest(WireRequest):
+    """A node asks to be taken out of service."""
+
+    worker_id: str
+
+
 class ClaimRequest(WireRequest):
     """Offers exactly the devices that the worker has locked."""
 

@@ -1,0 +1,50 @@
+"""One look at a job for GET: its JSON, its entity tag, and whether waiting could bring anything new."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fastapi import Response
+from starlette.concurrency import run_in_threadpool
+
+from api.live import Live
+from api.respond import etag_matches, json_bytes, not_modified
+from core.db.engine import Database
+from core.jobs.queries import job_json, job_version
+
+RECHECK_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """``body`` is None when the caller's copy, named by If-None-Match, is still right."""
+
+    etag: str
+    is_terminal: bool
+    body: bytes | None
+
+    def response(self) -> Response:
+        if self.body is None:
+            return not_modified(self.etag)
+        return json_bytes(self.body, headers={"ETag": self.etag, "Cache-Control": "no-cache"})
+
+    def is_worth_waiting(self, if_none_match: str | None) -> bool:
+        """Whether the caller has seen all there is so far, and there may be more."""
+        return not self.is_terminal and (if_none_match is None or self.body is None)
+
+
+def view_job(db: Database, project_id: str, job_id: str, if_none_match: str | None) -> JobView:
+    """One look. Raises NotFound."""
+    raise NotImplementedError
+
+
+async def wait_for_job(live: Live, job_id: str, look: Callable[[], JobView], if_none_match: str | None, *, seconds: float) -> JobView:
+    """Looks again whenever the job has news, until that is worth telling or the time is over."""
+    deadline = time.monotonic() + seconds
+    with live.listen(job_id) as waiter:
+        while True:
+            view = await run_in_threadpool(look)
+            left = deadline - time.monotonic()
+            if left <= 0 or live.is_closed or not view.is_worth_waiting(if_none_match):
+                return view
+            await waiter.wait(min(left, RECHECK_SECONDS))

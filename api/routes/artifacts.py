@@ -1,0 +1,83 @@
+"""Artifacts: the files of a trained model and its reports, one by one or as a tar."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Path, Query, Request, Response
+
+from api.deps import After, JobId, Limit, Reader, state_of
+from api.errors import ERRORS
+from api.respond import etag_matches, json_response, not_modified
+from api.transfer.archive import Archive
+from api.transfer.download import Described, StreamedBytes, answer
+from core.artifacts.artifacts import all_artifacts, get_artifact, list_artifacts
+from core.errors import NotFound
+from core.wire.base import Page
+from core.wire.jobs import Artifact
+
+router = APIRouter(prefix="/jobs/{job_id}", tags=["artifacts"])
+
+OfAttempt = Annotated[int | None, Query(ge=1, le=2**31 - 1, description="by default the attempt that handed over files last")]
+# Declared for the document; `answer` reads them from the request.
+Range = Annotated[str | None, Header(description="one byte range, such as `bytes=1000-`")]
+IfRange = Annotated[str | None, Header(description="the entity tag that the first part of a resumed download had")]
+IfNoneMatch = Annotated[str | None, Header(description="entity tags that the caller has already")]
+
+_BYTES = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+DOWNLOADS = {
+    200: {**_BYTES, "description": "the bytes; the entity tag is their SHA-256 and Repr-Digest carries it too"},
+    206: {**_BYTES, "description": "the part that was asked for"},
+    304: {"description": "the caller has it"},
+    416: {"description": "the range begins behind the end; Content-Range tells the size"},
+}
+
+
+@router.get("/artifacts", summary="List a job's artifacts", response_model=Page[Artifact], responses=ERRORS(404))
+def list_of_job(
+    request: Request, caller: Reader, job_id: JobId, after: After = None, limit: Limit = 50, attempt: OfAttempt = None
+) -> Response:
+    """The files of one attempt in path order, with size and SHA-256."""
+    with state_of(request).db.read() as tx:
+        page = list_artifacts(tx, caller.project_id, job_id, after=after, limit=limit, attempt=attempt)
+    return json_response(page)
+
+
+@router.head("/artifacts/{path:path}", summary="Describe an artifact", response_class=Response, responses=ERRORS(404) | DOWNLOADS)
+@router.get("/artifacts/{path:path}", summary="Download an artifact", response_class=Response, responses=ERRORS(404) | DOWNLOADS)
+def download(
+    request: Request,
+    caller: Reader,
+    job_id: JobId,
+    path: Annotated[str, Path(description="as the list has it")],
+    attempt: OfAttempt = None,
+    range: Range = None,
+    if_range: IfRange = None,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """The bytes, always as an attachment. One byte range at most; several are answered with the whole."""
+    state = state_of(request)
+    with state.db.read() as tx:
+        item = get_artifact(tx, caller.project_id, job_id, path, attempt=attempt)
+    filename = item.path.rpartition("/")[2]
+    return answer(request, state.store, Described(item.sha256, item.size, item.media_type, filename))
+
+
+@router.get("/archive", summary="Download all artifacts as a tar", response_class=Response, responses=ERRORS(404) | DOWNLOADS)
+def download_archive(
+    request: Request, caller: Reader, job_id: JobId, attempt: OfAttempt = None, if_none_match: IfNoneMatch = None
+) -> Response:
+    """An uncompressed tar of `<job id>/<path>`, made while it is sent; the same artifacts give the same bytes."""
+    state = state_of(request)
+    with state.db.read() as tx:
+        items = all_artifacts(tx, caller.project_id, job_id, attempt=attempt)
+    if not items:
+        raise NotFound("this job has no artifacts yet")
+    archive = Archive(state.store, job_id, items)
+    if etag_matches(if_none_match, archive.etag):
+        return not_modified(archive.etag)
+    headers = {
+        "ETag": archive.etag,
+        "Accept-Ranges": "none",
+        "Cache-Control": "private, no-cache",
+        "Content-Disposition": f'attachment; filename="{job_id}.tar"',
+    }
+    return StreamedBytes(archive, archive.size, headers=headers, media_type="application/x-tar")

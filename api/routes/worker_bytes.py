@@ -1,0 +1,184 @@
+"""What a supervisor ships while its ranks run: metrics, output, checkpoints, artifacts, remarks. Every write is fenced."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Header, Path, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from api.deps import ApiState, AttemptId, JsonBody, LeaseToken, RawBody, parse, state_of
+from api.errors import ERRORS
+from api.openapi import body_of, bytes_body
+from api.respond import json_response
+from api.transfer.download import Described, answer
+from api.transfer.upload import receive
+from core.artifacts.artifacts import commit_artifacts
+from core.artifacts.blobs import blob_size, note_blob, readable_size
+from core.artifacts.checkpoints import commit_checkpoint
+from core.artifacts.listing import page_of
+from core.artifacts.upload import UploadKey
+from core.errors import InvalidInput, TooLarge
+from core.jobs.journal import record
+from core.jobs.leases import fence
+from core.logs import mask
+from core.metrics.append import append
+from core.output.append import MAX_APPEND, append_log
+from core.wire.base import Page
+from core.wire.jobs import Artifact, Checkpoint
+from core.wire.worker import ArtifactsRequest, BlobReply, CheckpointRequest, EventRequest, LogReply, MetricsRequest
+
+router = APIRouter(prefix="/worker/attempts/{attempt_id}", tags=["worker"])
+
+Sha256 = Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="SHA-256 of the whole object, in lower-case hex")]
+Offset = Annotated[int, Query(ge=0, le=2**53, description="where the body begins in the whole")]
+Size = Annotated[int, Query(ge=0, le=2**53, description="bytes of the whole object")]
+Rank = Annotated[int, Path(ge=0, le=65_535)]
+StreamName = Literal["stdout", "stderr"]
+
+
+@router.post(
+    "/metrics", status_code=204, summary="Add a batch of metric points", responses=ERRORS(409, 413), openapi_extra=body_of(MetricsRequest)
+)
+def add_metrics(request: Request, attempt_id: AttemptId, token: LeaseToken, body: JsonBody) -> Response:
+    """A batch whose `seq` was accepted before changes nothing, so it can be sent again after a lost answer."""
+    state = state_of(request)
+    batch = parse(MetricsRequest, body)
+    now = state.clock.now()
+    with state.db.begin() as tx:
+        lease = fence(tx, attempt_id, token)
+        append(tx, lease, batch, now)
+    state.live.notify(lease.job_id)
+    return Response(status_code=204)
+
+
+@router.put(
+    "/logs/{rank}/{stream}",
+    summary="Add output of a rank",
+    response_model=LogReply,
+    responses=ERRORS(409, 413),
+    openapi_extra=bytes_body("at most 256 KiB"),
+)
+def add_output(
+    request: Request, attempt_id: AttemptId, rank: Rank, stream: StreamName, offset: Offset, token: LeaseToken, body: RawBody
+) -> Response:
+    """The body belongs at `offset`. Elsewhere than at the end of what is stored: 409 with `expected_offset`; stored already: no-op."""
+    if len(body) > MAX_APPEND:
+        raise TooLarge(f"at most {MAX_APPEND} bytes of output at a time")
+    state = state_of(request)
+    now = state.clock.now()
+    with state.db.begin() as tx:
+        lease = fence(tx, attempt_id, token)
+        reply = append_log(tx, lease, rank, stream, offset, body, limit=state.settings.max_log_bytes_per_attempt, now=now)
+    state.live.notify(lease.job_id)
+    return json_response(reply)
+
+
+@router.put(
+    "/blobs/{sha256}",
+    summary="Upload an object, or go on with it",
+    response_model=BlobReply,
+    responses=ERRORS(409, 507),
+    openapi_extra=bytes_body("the object from `offset` on"),
+)
+async def put_blob(request: Request, attempt_id: AttemptId, sha256: Sha256, offset: Offset, size: Size, token: LeaseToken) -> Response:
+    """An object that the store has is answered at once with `is_complete`; else the body goes behind the bytes that are durable.
+
+    A wrong `offset` is answered 409 with `expected_offset`, a whole object with another SHA-256 422, and its bytes are dropped.
+    """
+    state = state_of(request)
+    if await run_in_threadpool(_has_blob, state, attempt_id, token, sha256, size):
+        return json_response(BlobReply(offset=size, is_complete=True))
+    stored = await receive(request, state.store.upload(UploadKey(attempt_id, sha256), size), offset)
+    if stored == size:
+        await run_in_threadpool(_note_blob, state, attempt_id, token, sha256, size)
+    return json_response(BlobReply(offset=stored, is_complete=stored == size))
+
+
+def _has_blob(state: ApiState, attempt_id: str, token: str, sha256: str, size: int) -> bool:
+    """Whether the store holds the object; then its row is made young again, for it is about to be used."""
+    with state.db.begin() as tx:
+        fence(tx, attempt_id, token)
+        known = blob_size(tx, sha256)
+        if known is None:
+            return False
+        if known != size:
+            raise InvalidInput(f"the object with this SHA-256 has {known} bytes", param="size")
+        note_blob(tx, sha256, size, state.clock.now())
+    return True
+
+
+def _note_blob(state: ApiState, attempt_id: str, token: str, sha256: str, size: int) -> None:
+    with state.db.begin() as tx:
+        fence(tx, attempt_id, token)
+        note_blob(tx, sha256, size, state.clock.now())
+
+
+@router.get("/blobs/{sha256}/upload", summary="How much of an object is uploaded", response_model=BlobReply, responses=ERRORS(409))
+def get_upload(request: Request, attempt_id: AttemptId, sha256: Sha256, token: LeaseToken) -> Response:
+    """`offset` counts bytes that are durable: go on from there."""
+    state = state_of(request)
+    with state.db.begin() as tx:
+        fence(tx, attempt_id, token)
+        size = blob_size(tx, sha256)
+    if size is not None:
+        return json_response(BlobReply(offset=size, is_complete=True))
+    return json_response(BlobReply(offset=state.store.durable_offset(UploadKey(attempt_id, sha256)), is_complete=False))
+
+
+@router.get("/blobs/{sha256}", summary="Download an object to start from", response_class=Response, responses=ERRORS(404, 409, 416))
+def get_blob(
+    request: Request, attempt_id: AttemptId, sha256: Sha256, token: LeaseToken, range: Annotated[str | None, Header()] = None
+) -> Response:
+    """Objects of the job's own checkpoints and of the package that it starts from; one byte range at most."""
+    state = state_of(request)
+    with state.db.begin() as tx:
+        size = readable_size(tx, fence(tx, attempt_id, token), sha256)
+    return answer(request, state.store, Described(sha256, size, "application/octet-stream", sha256))
+
+
+@router.post(
+    "/checkpoints",
+    summary="Commit a checkpoint",
+    response_model=Checkpoint,
+    responses=ERRORS(409, 413),
+    openapi_extra=body_of(CheckpointRequest),
+)
+def add_checkpoint(request: Request, attempt_id: AttemptId, token: LeaseToken, body: JsonBody) -> Response:
+    """Visible as a whole, or not at all: 409 names the objects that are `missing` from the store. The same one again is a no-op."""
+    state = state_of(request)
+    wanted = parse(CheckpointRequest, body)
+    with state.db.begin() as tx:
+        lease = fence(tx, attempt_id, token)
+        checkpoint = commit_checkpoint(tx, lease, wanted, state.clock.now())
+    state.live.notify(lease.job_id)
+    return json_response(checkpoint)
+
+
+@router.post(
+    "/artifacts",
+    summary="Commit artifacts",
+    response_model=Page[Artifact],
+    responses=ERRORS(409, 413),
+    openapi_extra=body_of(ArtifactsRequest),
+)
+def add_artifacts(request: Request, attempt_id: AttemptId, token: LeaseToken, body: JsonBody) -> Response:
+    """All files of the manifest become visible at once; 409 names the objects that are `missing` from the store."""
+    state = state_of(request)
+    wanted = parse(ArtifactsRequest, body)
+    with state.db.begin() as tx:
+        lease = fence(tx, attempt_id, token)
+        stored = commit_artifacts(tx, lease, wanted, state.clock.now())
+    state.live.notify(lease.job_id)
+    return json_response(page_of(stored, len(stored)))
+
+
+@router.post(
+    "/events", status_code=204, summary="Add a remark to the journal", responses=ERRORS(409, 413), openapi_extra=body_of(EventRequest)
+)
+def add_event(request: Request, attempt_id: AttemptId, token: LeaseToken, body: JsonBody) -> Response:
+    state = state_of(request)
+    remark = parse(EventRequest, body)
+    with state.db.begin() as tx:
+        lease = fence(tx, attempt_id, token)
+        record(tx, lease.job_id, remark.type, mask(remark.message), at=state.clock.now(), attempt=lease.number)
+    state.live.notify(lease.job_id)
+    return Response(status_code=204)

@@ -1,0 +1,1 @@
+"""Bytes over HTTP: ranges, downloads, archives, uploads."""
