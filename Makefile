@@ -1,0 +1,57 @@
+# Everything a person or a build machine does here. `make` alone lists it.
+.DEFAULT_GOAL := help
+.PHONY: help quickstart setup check format test test-fast test-e2e test-faults bench migrate run docs clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+TEST ?=
+QUICK := $(filter-out tests/e2e tests/faults,$(patsubst %/,%,$(wildcard tests/*/)))
+
+help: ## lists the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+quickstart: ## installs, starts the service, trains a digit classifier on two ranks, checks it, stops the service
+	@$(PYTHON) install.py server worker embedded
+	@$(BIN)/python -m trainyard.quickstart
+
+setup: ## makes .venv with everything for development; does nothing when it is up to date
+	@$(PYTHON) install.py server worker embedded dev
+
+check: setup ## format, lint, types, import law, house rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/pytest tests/house
+
+format: setup ## formats the code and mends what the linter can mend
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+test: setup ## the whole suite, on real servers; TEST="-k word" narrows it
+	$(BIN)/pytest $(TEST)
+
+test-fast: setup ## the suite without end-to-end and fault tests
+	$(BIN)/pytest $(QUICK) $(TEST)
+
+test-e2e: setup ## jobs from POST to download, on the embedded defaults and on PostgreSQL + Redis
+	$(BIN)/pytest tests/e2e $(TEST)
+
+test-faults: setup ## kills, freezes and outages in the middle of training
+	$(BIN)/pytest tests/faults $(TEST)
+
+bench: setup ## measures the figures and writes bench/RESULTS.md
+	$(BIN)/python -m bench
+
+migrate: setup ## brings the ledger that TRAINYARD_DATABASE_URL names to the newest schema
+	$(BIN)/python -m api migrate
+
+run: setup ## starts the service here with embedded defaults (trainyard up)
+	$(BIN)/trainyard up
+
+docs: setup ## writes the generated pages of docs/
+	$(BIN)/python docs/states.py
+
+clean: ## removes caches and build output; keeps .venv and the service's state in .trainyard
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
