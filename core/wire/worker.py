@@ -43,7 +43,6 @@ class HeartbeatRequest(WireRequest):
     worker_id: str
     free_devices: tuple[int, ...] = ()
     launch: Literal["warm", "cold"] = "warm"
-    is_leaving: bool = Field(default=False, description="the node shuts down: a drain of its own, which ends when it registers again")
 
 
 class HeartbeatReply(WireModel):
