@@ -1,6 +1,7 @@
 """What the ranks of a job print: pages by byte offset, or a live stream over all its attempts."""
 
 import json
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Literal
 
@@ -9,7 +10,8 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from api.deps import ApiState, JobId, Reader, state_of
 from api.errors import ERRORS
 from api.respond import json_response
-from api.sse import Chunk, event, stream, wants_events
+from api.sse import Chunk, event, wants_events
+from api.sse import stream as event_stream
 from core.output.follow import Place, Wanted, find_news
 from core.output.read import DEFAULT_LIMIT, MAX_LIMIT, MIN_LIMIT, StreamState, find_output, find_piece, render
 from core.wire.jobs import LogPage
@@ -51,12 +53,43 @@ def read_logs(
     return json_response(render(output, piece, state.store))
 
 
+@dataclass(frozen=True, slots=True)
+class _Position:
+    """Where a follower stands; without a place it begins with the newest attempt."""
+
+    place: Place | None
+    is_announced: bool = False  # the follower knows that this attempt has begun
+
+
 def _follow(request: Request, project_id: str, job_id: str, attempt: int | None, wanted: Wanted, last_event_id: str | None) -> Response:
-    start = Place.parse(last_event_id) if last_event_id else None
-    if start is None and attempt is not None:
-        start = Place(attempt - 1) if attempt == 1 else None
+    if last_event_id:
+        start = _Position(Place.parse(last_event_id), is_announced=True)
+    else:
+        start = _Position(Place(attempt) if attempt is not None else None)
     read = partial(_news, state_of(request), project_id, job_id, wanted)
-    first = read(start)
-    if start is not None and first.is_over and len(first.events) == 1:
-        return Response(status_code=204)  # tells an EventSource to stop asking
-    return stream(request, job_id, read, start)
+    first = read(start)  # a foreign job is told now; once a stream has begun no error can be
+    if last_event_id and first.is_over and len(first.events) == 1:
+        return Response(status_code=204)  # only the end would follow: an EventSource stops asking
+    return event_stream(request, job_id, read, start)
+
+
+def _news(state: ApiState, project_id: str, job_id: str, wanted: Wanted, position: _Position) -> Chunk[_Position]:
+    with state.db.snapshot() as tx:
+        output, pieces = find_news(tx, project_id, job_id, position.place, wanted)
+    place = position.place or Place(output.attempt)
+    events: list[bytes] = []
+    if output.attempt and not position.is_announced:
+        events.append(event(json.dumps({"attempt": output.attempt}).encode(), id=str(place), name="attempt"))
+    has_read = False
+    for page in [render(output, piece, state.store) for piece in pieces]:
+        if page.next_offset > page.offset:  # else a character waits for its last bytes
+            has_read = True
+            place = place.moved(page.rank, page.stream, page.next_offset)
+            events.append(event(page.model_copy(update={"streams": []}).model_dump_json().encode(), id=str(place), name="log"))
+    if has_read or not output.is_closed:
+        return Chunk(events, _Position(place, is_announced=True), is_over=False, has_more=has_read)
+    if output.next_attempt is not None:
+        return Chunk(events, _Position(Place(output.next_attempt)), is_over=False, has_more=True)
+    if output.is_job_over:
+        events.append(event(b"{}", id=str(place), name="end"))
+    return Chunk(events, _Position(place, is_announced=True), is_over=output.is_job_over)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from sqlalchemy import Connection
 
 from core.errors import InvalidInput
-from core.output.read import MAX_LIMIT, Output, Piece, StreamState, find_output, find_piece
+from core.output.read import MAX_LIMIT, MIN_LIMIT, Output, Piece, StreamState, find_output, find_piece
 
 _STREAM = re.compile(r"(\d{1,5})\.(stdout|stderr)\.(\d{1,15})")
 
@@ -29,8 +29,8 @@ class Place:
     def __str__(self) -> str:
         return f"{self.attempt}:" + ",".join(f"{rank}.{stream}.{offset}" for (rank, stream), offset in self.offsets.items())
 
-    def moved(self, state: StreamState, offset: int) -> "Place":
-        return replace(self, offsets={**self.offsets, (state.rank, state.stream): offset})
+    def moved(self, rank: int, stream: str, offset: int) -> "Place":
+        return replace(self, offsets={**self.offsets, (rank, stream): offset})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,23 +44,14 @@ class Wanted:
         return self.rank in (None, state.rank) and self.stream in (None, state.stream)
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What a reader at a place gets next."""
-
-    output: Output | None
-    pieces: tuple[Piece, ...] = ()
-
-
-def find_news(tx: Connection, project_id: str, job_id: str, place: Place | None, wanted: Wanted) -> Step:
+def find_news(tx: Connection, project_id: str, job_id: str, place: Place | None, wanted: Wanted) -> tuple[Output, list[Piece]]:
     """New bytes of the attempt of ``place`` (of the newest attempt when there is none), at most ``MAX_LIMIT`` in all."""
     output = find_output(tx, project_id, job_id, place.attempt if place else None)
-    if output is None:
-        return Step(None)
-    pieces, room = [], MAX_LIMIT
+    pieces: list[Piece] = []
+    room = MAX_LIMIT
     for name, state in output.streams.items():
         offset = place.offsets.get(name, 0) if place else 0
-        if wanted.includes(state) and offset < state.size and room > 0:
+        if wanted.includes(state) and offset < state.size and room >= MIN_LIMIT:
             pieces.append(find_piece(tx, output, state, offset, room))
             room -= pieces[-1].end - offset
-    return Step(output, tuple(pieces))
+    return output, pieces

@@ -67,28 +67,28 @@ class Piece:
     blob_sha256: str | None = None
 
 
-def find_output(tx: Connection, project_id: str, job_id: str, attempt: int | None = None) -> Output | None:
-    """The output of one attempt, of the newest by default; None before the first. NotFound for foreign and unknown ones."""
+def find_output(tx: Connection, project_id: str, job_id: str, attempt: int | None = None) -> Output:
+    """The output of one attempt, of the newest by default; attempt 0 stands for the time before the first.
+
+    NotFound for a job of another project and for an attempt that there is not.
+    """
     job_state = tx.scalar(select(jobs.c.state).where(jobs.c.id == job_id, jobs.c.project_id == project_id))
     if job_state is None:
         raise NotFound
     of_job = select(attempts.c.id, attempts.c.number, attempts.c.state).where(attempts.c.job_id == job_id)
-    row = tx.execute(
-        of_job.order_by(attempts.c.number.desc()).limit(1) if attempt is None else of_job.where(attempts.c.number == attempt)
-    ).one_or_none()
-    if row is None:
-        if attempt is not None:
-            raise NotFound
-        return None
-    following = select(func.min(attempts.c.number)).where(attempts.c.job_id == job_id, attempts.c.number > row.number)
+    asked = of_job.order_by(attempts.c.number.desc()).limit(1) if attempt is None else of_job.where(attempts.c.number == attempt)
+    row = tx.execute(asked).one_or_none()
+    if row is None and attempt:
+        raise NotFound
+    number = row.number if row else 0
     return Output(
         job_id=job_id,
-        attempt_id=row.id,
-        attempt=row.number,
-        next_attempt=tx.scalar(following),
-        is_closed=AttemptState(row.state) not in LIVE_ATTEMPT,
+        attempt_id=row.id if row else "",
+        attempt=number,
+        next_attempt=tx.scalar(select(func.min(attempts.c.number)).where(attempts.c.job_id == job_id, attempts.c.number > number)),
+        is_closed=row is None or AttemptState(row.state) not in LIVE_ATTEMPT,
         is_job_over=JobState(job_state) in FINAL,
-        streams=_streams(tx, row.id),
+        streams=_streams(tx, row.id) if row else {},
     )
 
 
@@ -120,6 +120,7 @@ def render(output: Output, piece: Piece, store: ByteStore) -> LogPage:
     data = piece.data if piece.blob_sha256 is None else b"".join(store.read(piece.blob_sha256, piece.offset, piece.end))
     nothing_follows = output.is_closed and piece.end >= state.size
     text, num_bytes = decode(data, is_final=nothing_follows)
+    is_complete = nothing_follows and (output.attempt > 0 or output.is_job_over)
     return LogPage.model_validate(
         {
             "job_id": output.job_id,
@@ -129,7 +130,7 @@ def render(output: Output, piece: Piece, store: ByteStore) -> LogPage:
             "offset": piece.offset,
             "next_offset": piece.offset + num_bytes,
             "text": text,
-            "is_complete": nothing_follows,
+            "is_complete": is_complete,
             "streams": output.listing(),
         }
     )

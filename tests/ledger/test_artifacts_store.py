@@ -1,0 +1,182 @@
+"""The folder store: uploads that resume, digests that decide, locks that exclude, objects that stay whole."""
+
+import errno
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.artifacts.store import FolderStore, storage_errors
+from core.artifacts.upload import UploadKey
+from core.errors import DigestMismatch, InvalidInput, StorageFull, UploadInProgress
+
+DATA = os.urandom(3_000_000)
+SHA = hashlib.sha256(DATA).hexdigest()
+KEY = UploadKey("att_1", SHA)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FolderStore:
+    return FolderStore(tmp_path, reserve=0.0)
+
+
+def send(store: FolderStore, key: UploadKey, data: bytes, size: int) -> int:
+    with store.upload(key, size) as upload:
+        upload.write(data)
+        return upload.offset
+
+
+def test_an_upload_in_parts_becomes_one_object(store: FolderStore) -> None:
+    for start in range(0, len(DATA), 1_000_000):
+        assert store.durable_offset(KEY) == start
+        assert not store.has(SHA)
+        send(store, KEY, DATA[start : start + 1_000_000], len(DATA))
+    assert b"".join(store.read(SHA, 0, len(DATA))) == DATA
+    assert b"".join(store.read(SHA, 10, 20)) == DATA[10:20]
+    assert store.durable_offset(KEY) == 0
+
+
+def test_an_upload_goes_on_after_the_process_forgot_it(store: FolderStore, tmp_path: Path) -> None:
+    send(store, KEY, DATA[:1_500_000], len(DATA))
+    send(FolderStore(tmp_path, reserve=0.0), KEY, DATA[1_500_000:], len(DATA))
+    assert store.has(SHA)
+
+
+def test_promise_19_a_wrong_digest_is_never_accepted_and_its_bytes_are_dropped(store: FolderStore, tmp_path: Path) -> None:
+    with pytest.raises(DigestMismatch):
+        send(store, KEY, DATA[:-1] + bytes([DATA[-1] ^ 1]), len(DATA))
+    assert not store.has(SHA)
+    assert store.durable_offset(KEY) == 0
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    send(store, KEY, DATA, len(DATA))
+    assert store.has(SHA)
+
+
+def test_more_bytes_than_announced_are_refused_and_not_kept(store: FolderStore) -> None:
+    with pytest.raises(InvalidInput, match="announced"):
+        send(store, KEY, DATA + b"x", len(DATA))
+    assert store.durable_offset(KEY) == 0
+    send(store, KEY, DATA[:100], len(DATA))
+    with pytest.raises(InvalidInput, match="uploaded already"), store.upload(KEY, 99):
+        pass
+
+
+def test_an_empty_object_is_an_object(store: FolderStore) -> None:
+    empty = hashlib.sha256(b"").hexdigest()
+    with store.upload(UploadKey("att_1", empty), 0):
+        pass
+    assert store.has(empty)
+    assert list(store.read(empty, 0, 0)) == []
+
+
+def test_one_request_at_a_time_holds_an_upload(store: FolderStore, tmp_path: Path) -> None:
+    with store.upload(KEY, len(DATA)) as upload:
+        upload.write(DATA[:100])
+        with pytest.raises(UploadInProgress), FolderStore(tmp_path, reserve=0.0).upload(KEY, len(DATA)):
+            pass
+        with store.upload(UploadKey("att_2", SHA), len(DATA)) as other:  # another attempt has a file of its own
+            other.write(DATA)
+    assert b"".join(store.read(SHA, 0, len(DATA))) == DATA
+    send(store, KEY, DATA[100:], len(DATA))
+    assert b"".join(store.read(SHA, 0, len(DATA))) == DATA
+
+
+def test_a_latecomer_never_writes_into_a_finished_object(store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It opened the staging file just before that was renamed into place, and gets the lock just after."""
+    real_open, is_first = os.open, True
+
+    def open_then_finish(path: Path, flags: int, mode: int = 0o777) -> int:
+        nonlocal is_first
+        descriptor = real_open(path, flags, mode)
+        if is_first and path.name == KEY.name:
+            is_first = False
+            send(store, KEY, DATA, len(DATA))
+        return descriptor
+
+    monkeypatch.setattr("core.artifacts.upload.os.open", open_then_finish)
+    with FolderStore(tmp_path, reserve=0.0).upload(KEY, len(DATA)) as late:
+        assert late.offset == 0
+        late.write(b"rubbish")
+    assert b"".join(store.read(SHA, 0, len(DATA))) == DATA
+
+
+def test_promise_19_bytes_before_a_kill_are_where_the_next_request_goes_on(store: FolderStore, tmp_path: Path) -> None:
+    script = """
+import os, signal, sys
+from pathlib import Path
+from core.artifacts.store import FolderStore
+from core.artifacts.upload import UploadKey
+data = Path(sys.argv[2]).read_bytes()
+with FolderStore(Path(sys.argv[1]), reserve=0.0).upload(UploadKey("att_1", sys.argv[3]), len(data)) as upload:
+    upload.write(data[:2_000_000])
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    source = tmp_path / "source"
+    source.write_bytes(DATA)
+    ended = subprocess.run([sys.executable, "-c", script, str(tmp_path), str(source), SHA], check=False)
+    assert ended.returncode == -9
+    offset = store.durable_offset(KEY)
+    assert 0 <= offset <= 2_000_000
+    send(store, KEY, DATA[offset:], len(DATA))
+    assert store.has(SHA)
+
+
+def test_a_disk_near_its_end_takes_no_upload(tmp_path: Path) -> None:
+    full = FolderStore(tmp_path, reserve=1.0)
+    with pytest.raises(StorageFull), full.upload(KEY, len(DATA)):
+        pass
+    assert not full.has(SHA)
+
+
+def test_a_write_that_fails_leaves_the_upload_where_it_was(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    send(store, KEY, DATA[:1000], len(DATA))
+
+    def half_then_full(file: object, data: bytes) -> None:
+        os.write(file.fileno(), data[: len(data) // 2])  # type: ignore[attr-defined]
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("core.artifacts.upload._write_all", half_then_full)
+        with pytest.raises(StorageFull):
+            send(store, KEY, DATA[1000:], len(DATA))
+    assert store.durable_offset(KEY) == 1000
+    send(store, KEY, DATA[1000:], len(DATA))
+    assert store.has(SHA)
+
+
+def test_only_a_full_disk_is_called_one() -> None:
+    with pytest.raises(PermissionError), storage_errors():
+        raise PermissionError(errno.EACCES, "no")
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "x" * 64, "A" * 64, "", "0" * 63, "0" * 65])
+def test_promise_21_only_digests_name_files(store: FolderStore, name: str) -> None:
+    with pytest.raises(ValueError, match="not a"):
+        store.path(name)
+    with pytest.raises(ValueError, match="not an upload key"):
+        _ = UploadKey("att_1", name).name
+    with pytest.raises(ValueError, match="not an upload key"):
+        _ = UploadKey("../" + name, SHA).name
+
+
+def test_deleting_spares_what_was_stored_again_meanwhile(store: FolderStore) -> None:
+    sha256 = store.put([b"some", b"thing"])
+    stored_at = store.path(sha256).stat().st_mtime
+    assert not store.delete(sha256, older_than=stored_at - 1)
+    assert b"".join(store.read(sha256, 0, 9)) == b"something"
+    assert store.delete(sha256, older_than=stored_at + 1)
+    assert not store.has(sha256)
+    assert not store.delete(sha256, older_than=stored_at + 1)
+
+
+def test_the_sweep_drops_old_uploads_and_names_old_objects(store: FolderStore) -> None:
+    sha256 = store.put([b"kept"])
+    send(store, KEY, DATA[:10], len(DATA))
+    now = store.path(sha256).stat().st_mtime
+    assert list(store.sweep(older_than=now - 10)) == []
+    assert store.durable_offset(KEY) == 10
+    assert list(store.sweep(older_than=now + 10)) == [sha256]
+    assert store.durable_offset(KEY) == 0
