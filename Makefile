@@ -50,7 +50,7 @@ run: setup ## starts the service here with embedded defaults (trainyard up)
 	$(BIN)/trainyard up
 
 docs: setup ## writes the generated pages of docs/
-	$(BIN)/python docs/states.py
+	$(BIN)/python -m docs.states
 
 clean: ## removes caches and build output; keeps .venv and the service's state in .trainyard
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
