@@ -1,0 +1,51 @@
+"""Rows of figures: printed as they come, and written to RESULTS.md when the whole table was run."""
+
+import platform
+import statistics
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+RESULTS = Path(__file__).with_name("RESULTS.md")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    what: str
+    seen: str
+    reach: str
+    is_reached: bool | None
+    command: str
+
+    def __str__(self) -> str:
+        verdict = {True: "reached", False: "MISSED", None: "for reference"}[self.is_reached]
+        return f"| {self.what} | {self.seen} | {self.reach} | {verdict} | `{self.command}` |"
+
+
+def spread(values: Sequence[float], digits: int = 2) -> str:
+    """Median with minimum and maximum."""
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f}, n={len(values)})"
+
+
+def write(rows: Sequence[Row]) -> None:
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()  # noqa: S607
+    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "fastapi", "uvicorn", "sqlalchemy", "celery"))
+    text = [
+        "# Results",
+        "",
+        f"Measured on {datetime.now(UTC):%Y-%m-%d} at commit {commit}: {platform.machine()}, {_cores()} cores, {platform.system()}, Python {platform.python_version()}, {versions}.",
+        "Everything ran on one machine over loopback, client and server sharing the cores. `make bench` runs it all.",
+        "",
+        "| what | seen | reach | | command |",
+        "|---|---|---|---|---|",
+        *map(str, rows),
+        "",
+    ]
+    RESULTS.write_text("\n".join(text))
+
+
+def _cores() -> int:
+    return len(Path("/proc/cpuinfo").read_text().split("processor\t")) - 1
