@@ -1,0 +1,136 @@
+"""Starts processes: an attempt's tree and its supervisor (warm from the launch pad, else cold), the pad itself, and short tools.
+
+The only module of the worker that imports subprocess.
+"""
+
+import logging
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from worker.keeper import START
+from worker.launch_plan import LaunchPlan
+from worker.pad_door import PadUnavailable, Request, ask
+from worker.tree import Tree
+
+log = logging.getLogger(__name__)
+
+PAD_SECONDS = 2.0
+SUPERVISOR = "worker.supervisor"
+
+
+class Launcher:
+    """``pad_socket`` is None on a node that launches cold."""
+
+    def __init__(self, pad_socket: Path | None, *, pad_seconds: float = PAD_SECONDS) -> None:
+        self._pad_socket = pad_socket
+        self._pad_seconds = pad_seconds
+        self._supervisors: list[subprocess.Popen[bytes]] = []
+
+    def start(self, plan: LaunchPlan, lock_fd: int) -> Tree:
+        """Starts the attempt's tree under a keeper. ``lock_fd`` becomes the tree's standard input; the caller keeps its own copy."""
+        channel, far_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with far_end:
+            try:
+                self._ask_pad(Request("keeper", plan.to_json()), (far_end.fileno(), lock_fd))
+            except PadUnavailable as error:
+                _note_cold_start("keeper", error)
+            else:
+                channel.send(START)
+                return Tree(plan.attempt_id, channel, launched="warm", collect=lambda: None)
+        # A keeper that the pad forks too late finds the first channel closed, and leaves.
+        channel.close()
+        return _start_cold(plan, lock_fd)
+
+    def start_supervisor(self, claim_json: bytes, lock_fd: int) -> int:
+        """The pid of a supervisor that reads ``claim_json`` from a pipe; the claim, with its token, goes nowhere else.
+
+        Blocks until the supervisor has taken the claim. Raises BrokenPipeError when it ended before that.
+        """
+        self._supervisors = [child for child in self._supervisors if child.poll() is None]
+        for_supervisor, ours = os.pipe()
+        with open(ours, "wb", buffering=0) as claim, open(for_supervisor, "rb", buffering=0) as source:
+            try:
+                pid = self._ask_pad(Request("supervisor"), (source.fileno(), lock_fd))
+            except PadUnavailable as error:
+                _note_cold_start("supervisor", error)
+            else:
+                source.close()
+                claim.write(claim_json)
+                return pid
+        return self._start_supervisor_cold(claim_json, lock_fd)
+
+    def _ask_pad(self, request: Request, descriptors: Sequence[int]) -> int:
+        if self._pad_socket is None:
+            raise PadUnavailable("this node has none")
+        return ask(self._pad_socket, request, descriptors, timeout=self._pad_seconds)
+
+    def _start_supervisor_cold(self, claim_json: bytes, lock_fd: int) -> int:
+        # Another pipe than the one that was offered to the pad: a fork that comes too late must read nothing.
+        for_supervisor, ours = os.pipe()
+        with open(ours, "wb", buffering=0) as claim, open(for_supervisor, "rb", buffering=0) as source:
+            child = subprocess.Popen(  # noqa: S603 - our own module, by the interpreter that runs us
+                [sys.executable, "-m", SUPERVISOR, str(source.fileno()), str(lock_fd)],
+                stdin=subprocess.DEVNULL,
+                pass_fds=(source.fileno(), lock_fd),
+                start_new_session=True,
+            )
+            source.close()
+            self._supervisors.append(child)
+            claim.write(claim_json)
+        return child.pid
+
+
+def _note_cold_start(what: str, error: PadUnavailable) -> None:
+    log.info("launching cold", extra={"event": "launch.cold", "what": what, "why": str(error)})
+
+
+def _start_cold(plan: LaunchPlan, lock_fd: int) -> Tree:
+    channel, far_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with far_end, plan.log.open("ab") as output:
+        keeper = subprocess.Popen(  # noqa: S603 - our own module, by the interpreter that runs us
+            [sys.executable, "-m", "worker.keeper", str(far_end.fileno())],
+            stdin=lock_fd,
+            stdout=output,
+            stderr=output,
+            env=plan.env,
+            pass_fds=(far_end.fileno(),),
+            start_new_session=True,
+        )
+    channel.send(plan.to_json().encode())
+    channel.send(START)
+    return Tree(plan.attempt_id, channel, launched="cold", collect=lambda: _wait(keeper))
+
+
+def _wait(child: "subprocess.Popen[bytes]") -> None:
+    child.wait()
+
+
+def start_pad(pad_socket: Path, modules: Sequence[str] = ()) -> "subprocess.Popen[str]":
+    """Starts a launch pad; its standard output holds one line when it is ready, and ends when it could not become so.
+
+    Call it from a thread that lasts as long as the pad shall: the kernel ends the pad with it.
+    """
+    return subprocess.Popen(  # noqa: S603 - our own module, by the interpreter that runs us
+        [sys.executable, "-m", "worker.launch_pad", str(pad_socket), *modules],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run_tool(argv: Sequence[str], timeout: float, *, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
+    """Runs a short program to its end and keeps what it printed. subprocess.TimeoutExpired after ``timeout`` seconds; it is killed then."""
+    return subprocess.run(  # noqa: S603 - callers name programs of ours or of this environment
+        list(argv),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=timeout,
+        cwd=cwd,
+        check=False,
+    )
