@@ -14,7 +14,6 @@ from api.transfer.upload import receive
 from core.artifacts.artifacts import commit_artifacts
 from core.artifacts.blobs import blob_size, note_blob, readable_size
 from core.artifacts.checkpoints import commit_checkpoint
-from core.artifacts.listing import page_of
 from core.artifacts.upload import UploadKey
 from core.errors import InvalidInput, TooLarge
 from core.jobs.journal import record
@@ -22,7 +21,7 @@ from core.jobs.leases import fence
 from core.logs import mask
 from core.metrics.append import append
 from core.output.append import MAX_APPEND, append_log
-from core.wire.base import Page
+from core.wire.base import Page, page_of
 from core.wire.jobs import Artifact, Checkpoint
 from core.wire.worker import ArtifactsRequest, BlobReply, CheckpointRequest, EventRequest, LogReply, MetricsRequest
 

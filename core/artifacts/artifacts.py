@@ -8,14 +8,13 @@ from sqlalchemy import ColumnElement, Connection, delete, func, insert, select
 
 from core.artifacts.blobs import require_blobs
 from core.artifacts.checkpoints import check_paths
-from core.artifacts.listing import page_of
 from core.db.tables import artifacts, jobs
 from core.errors import NotFound
 from core.ids import new_id
 from core.jobs.journal import record
 from core.jobs.leases import Fence
 from core.manifest import ManifestFile, check_relative_path
-from core.wire.base import Page
+from core.wire.base import Page, page_of
 from core.wire.jobs import Artifact
 from core.wire.worker import ArtifactsRequest, ModelSource
 

@@ -7,14 +7,13 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, select, update
 
 from core.artifacts.blobs import require_blobs
-from core.artifacts.listing import page_of
 from core.db.tables import checkpoint_blobs, checkpoints, jobs
 from core.errors import InvalidInput, NotFound, Problem
 from core.ids import new_id
 from core.jobs.journal import record
 from core.jobs.leases import Fence
 from core.manifest import Manifest
-from core.wire.base import Page
+from core.wire.base import Page, page_of
 from core.wire.jobs import Checkpoint
 from core.wire.worker import CheckpointRequest, CheckpointSource
 

@@ -46,9 +46,10 @@ def append(tx: Connection, fence: Fence, request: MetricsRequest, now: datetime)
     if accepted.rowcount != 1:  # SQLite has one writer and PostgreSQL's fence locks the row, so this is a repeat at most
         return
     _insert(tx, fence.job_id, fence.attempt_id, series)
-    tx.execute(_TOUCH_JOB, {"job": fence.job_id, "now": now})
     if request.progress is not None:
         note_progress(tx, fence, request.progress, now)
+    else:
+        tx.execute(_TOUCH_JOB, {"job": fence.job_id, "now": now})
     if request.seq % MERGE_EVERY == 0:
         merge_open_blocks(tx, fence.job_id, fence.attempt_id)
 
