@@ -39,6 +39,10 @@ class Servers:
         server.start()
         return server
 
+    def new_folder(self, name: str) -> Path:
+        """A fresh folder with a short path."""
+        return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.home))
+
     def close(self) -> None:
         for server in self._redises:
             server.stop()
