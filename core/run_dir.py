@@ -24,6 +24,9 @@ REASON_OF_EXCEPTION: dict[str, Reason] = {
     "LossNotFinite": Reason.NUMERIC,
     "OutOfMemoryError": Reason.OUT_OF_MEMORY,
     "StorageFailed": Reason.STORAGE,
+    "PeerLost": Reason.RANK_DIED,
+    "BadRunFile": Reason.PROTOCOL,
+    "ExportDiffers": Reason.PROTOCOL,
 }
 
 

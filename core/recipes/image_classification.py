@@ -10,6 +10,7 @@ METRICS = (
     "loss",
     "accuracy",
     "learning_rate",
+    "gradient_norm",
     "samples_per_second",
     "validation_loss",
     "validation_accuracy",
@@ -27,6 +28,7 @@ class Model(Section):
     stem: Literal["auto", "small", "large"] = Field(
         default="small", description="small: one 3x3 convolution; large: 7x7 stride 2 and pooling; auto: by image size"
     )
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="share of the last layer's inputs that is left out in each step")
 
     @model_validator(mode="after")
     def _depth_fits_the_family(self) -> Self:
@@ -77,3 +79,10 @@ class ImageClassificationSpec(JobSpec):
     model: Model = Model()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
+
+    @model_validator(mode="after")
+    def _batch_divides_by_the_ranks(self) -> Self:
+        num_ranks = self.resources.nodes * self.resources.devices_per_node
+        if self.training.batch_size % num_ranks:
+            raise ValueError(f"training.batch_size {self.training.batch_size} cannot be shared equally by {num_ranks} ranks")
+        return self

@@ -13,7 +13,7 @@ class Training(Section):
     steps: int = Field(default=10, ge=1, le=10_000_000)
     step_seconds: float = Field(default=0.0, ge=0, le=3600, description="how long each step takes besides its arithmetic")
     ending: Ending = Field(default="ok", description="what happens at `at_step`; `never` ignores `steps` and goes on until it is stopped")
-    at_step: int = Field(default=5, ge=0)
+    at_step: int = Field(default=5, ge=0, description="the step that misbehaves, counted from 1; 0 means 1")
     rank: int = Field(default=0, ge=0, description="the rank that misbehaves")
     exit_code: int = Field(default=17, ge=1, le=125)
     only_attempts: tuple[int, ...] | None = Field(
@@ -28,7 +28,7 @@ class ScriptedSpec(JobSpec):
     """A two-layer network on made-up numbers that obeys its spec: it succeeds, raises, exits, is killed, hangs or never ends."""
 
     summary: ClassVar[str] = "A tiny run that ends as told, for drills and tests"
-    metrics: ClassVar[tuple[str, ...]] = ("loss",)
+    metrics: ClassVar[tuple[str, ...]] = ("loss", "learning_rate", "gradient_norm", "samples_per_second", "test_loss")
 
     recipe: Literal["scripted"]
     training: Training = Training()

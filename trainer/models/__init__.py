@@ -1,0 +1,1 @@
+"""Model definitions: plain modules that know nothing of training."""

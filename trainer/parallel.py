@@ -1,0 +1,118 @@
+"""The ranks of one attempt: who this one is, how they agree, and how one leaves.
+
+With one rank there is no process group and every agreement is with oneself. gloo on CPUs, NCCL on GPUs.
+"""
+
+import multiprocessing
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+# Below gloo's and NCCL's own patience the supervisor's hang detector decides; this is only the last resort.
+COLLECTIVE_TIMEOUT = timedelta(minutes=30)
+
+_KEPT: list[object] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """One process among ``world_size``. Every method is a collective: all ranks call it, in the same order."""
+
+    rank: int
+    world_size: int
+    device: torch.device
+
+    @property
+    def is_first(self) -> bool:
+        return self.rank == 0
+
+    def sum(self, values: Sequence[float]) -> list[float]:
+        """The sums over all ranks, in float64, the same on each. Also the barrier: nobody leaves before everybody came."""
+        if self.world_size == 1:
+            return [float(value) for value in values]
+        total = torch.tensor(values, dtype=torch.float64, device=self.device)
+        dist.all_reduce(total)
+        return total.tolist()
+
+    def sum_tensor(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The elementwise sum over all ranks, in place."""
+        if self.world_size > 1:
+            dist.all_reduce(tensor)
+        return tensor
+
+    def all_agree(self, claim: bool) -> bool:
+        """True when it is true everywhere."""
+        return self.sum([0.0 if claim else 1.0]) == [0.0]
+
+    def wrap(self, model: nn.Module, *, deterministic: bool) -> nn.Module:
+        """``model`` with its gradients averaged over the ranks.
+
+        Buffers are not synchronised: each rank keeps the batch-norm statistics of what it saw (checkpoints hold them
+        per rank), and ``average_buffers`` joins them at fixed places. So nothing depends on who was faster.
+
+        DDP regroups its buckets after the first backward pass of a *process*, and with three ranks or more the place of
+        a number in a bucket decides the order of its additions; a resumed run would round differently in its first
+        step. Looking for unused parameters switches the regrouping off.
+        """
+        if self.world_size == 1:
+            return model
+        wrapped = DistributedDataParallel(
+            model,
+            device_ids=[self.device.index] if self.device.type == "cuda" else None,
+            forward_sync_buffers=False,
+            find_unused_parameters=deterministic and self.world_size > 2,
+            gradient_as_bucket_view=True,
+        )
+        _KEPT.append(wrapped)
+        return wrapped
+
+    def average_buffers(self, model: nn.Module) -> None:
+        """Batch-norm statistics become the mean over the ranks."""
+        if self.world_size == 1:
+            return
+        running = [buffer for name, buffer in model.named_buffers() if name.rsplit(".", 1)[-1] in ("running_mean", "running_var")]
+        if not running:
+            return
+        flat = torch.cat([buffer.flatten() for buffer in running])
+        dist.all_reduce(flat)
+        flat /= self.world_size
+        means = torch.split(flat, [buffer.numel() for buffer in running])
+        for buffer, mean in zip(running, means, strict=True):
+            buffer.copy_(mean.view_as(buffer))
+
+
+def join_ranks(device: Literal["cpu", "cuda"], *, patience: timedelta = COLLECTIVE_TIMEOUT) -> Ranks:
+    """Finds the other ranks by what torchrun put into the environment (RANK, WORLD_SIZE, MASTER_ADDR, ...)."""
+    rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    own = torch.device("cpu") if device == "cpu" else torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    if own.type == "cuda":
+        torch.cuda.set_device(own)
+    if world_size > 1:
+        dist.init_process_group("gloo" if device == "cpu" else "nccl", timeout=patience)
+    return Ranks(rank=rank, world_size=world_size, device=own)
+
+
+def is_peer_loss(error: BaseException) -> bool:
+    """Whether a collective broke because another rank went away, judged by class or by what gloo says."""
+    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo/transport" in str(error))
+
+
+def leave(code: int) -> None:
+    """Ends this rank; returns only where the agent forked it and all is well.
+
+    The process group and DDP are never destroyed: gloo's destructor joins a thread that waits for the lock which the
+    destroying thread holds, and so hangs or aborts a run that had succeeded (torch 2.13). A forked rank that succeeded
+    must return, for its agent waits for the return value; any other leaves without running destructors.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if code or multiprocessing.parent_process() is None:
+        os._exit(code)

@@ -1,0 +1,44 @@
+"""Tensors to files and back, by safetensors: no pickle, nothing executes, and the same tensors give the same bytes."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch.optim import Optimizer
+
+from trainer.errors import StorageFailed
+
+Tensors = dict[str, torch.Tensor]
+
+
+def write_tensors(path: Path, tensors: Tensors) -> None:
+    """Writes CPU copies in the order of their names. OSError when the disk refuses."""
+    ordered = {name: tensors[name].detach().to("cpu").contiguous() for name in sorted(tensors)}
+    try:
+        save_file(ordered, path)
+    except SafetensorError as error:
+        raise OSError(f"{path.name}: {error}") from error
+
+
+def read_tensors(path: Path) -> Tensors:
+    """The tensors on the CPU; StorageFailed when the file is missing or is not what safetensors writes."""
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise StorageFailed(f"{path.parent.name}/{path.name} cannot be read: {error}") from error
+
+
+def optimizer_tensors(optimizer: Optimizer) -> Tensors:
+    """The optimiser's memory as ``<number of the parameter>.<name>``. Its knobs are not in it: the spec has those."""
+    states: dict[int, dict[str, Any]] = optimizer.state_dict()["state"]
+    return {f"{index}.{name}": value for index, state in states.items() for name, value in state.items() if isinstance(value, torch.Tensor)}
+
+
+def load_optimizer_tensors(optimizer: Optimizer, tensors: Tensors) -> None:
+    states: dict[int, dict[str, torch.Tensor]] = {}
+    for key, tensor in tensors.items():
+        index, name = key.split(".", 1)
+        states.setdefault(int(index), {})[name] = tensor
+    optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
