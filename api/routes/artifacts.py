@@ -1,6 +1,6 @@
 """Artifacts: the files of a trained model and its reports, one by one or as a tar."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
@@ -22,8 +22,8 @@ Range = Annotated[str | None, Header(description="one byte range, such as `bytes
 IfRange = Annotated[str | None, Header(description="the entity tag that the first part of a resumed download had")]
 IfNoneMatch = Annotated[str | None, Header(description="entity tags that the caller has already")]
 
-_BYTES = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
-DOWNLOADS = {
+_BYTES: dict[str, Any] = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+DOWNLOADS: dict[int | str, dict[str, Any]] = {
     200: {**_BYTES, "description": "the bytes; the entity tag is their SHA-256 and Repr-Digest carries it too"},
     206: {**_BYTES, "description": "the part that was asked for"},
     304: {"description": "the caller has it"},

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
@@ -19,14 +19,20 @@ from core.wire.jobs import LogPage
 router = APIRouter(prefix="/jobs/{job_id}/logs", tags=["logs"])
 
 StreamName = Literal["stdout", "stderr"]
-_EVENTS = {200: {"description": "a page, or a stream of events `attempt`, `log` and `end`", "content": {"text/event-stream": {}}}}
+_EVENTS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "a page, or a stream of events `attempt`, `log` and `end`",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    },
+    204: {"description": "a stream was asked for, the job has ended and all was read"},
+}
 
 
 @router.get(
     "",
     summary="Read or follow what a job prints",
     response_model=LogPage,
-    responses={**ERRORS(404), 204: {"description": "all was read"}, **_EVENTS},
+    responses={**ERRORS(404), **_EVENTS},
 )
 def read_logs(
     request: Request,
@@ -70,7 +76,7 @@ def _follow(request: Request, project_id: str, job_id: str, attempt: int | None,
     first = read(start)  # a foreign job is told now; once a stream has begun no error can be
     if last_event_id and first.is_over and len(first.events) == 1:
         return Response(status_code=204)  # only the end would follow: an EventSource stops asking
-    return event_stream(request, job_id, read, start)
+    return event_stream(request, (job_id, f"{job_id}/logs"), read, start)
 
 
 def _news(state: ApiState, project_id: str, job_id: str, wanted: Wanted, position: _Position) -> Chunk[_Position]:

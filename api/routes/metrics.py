@@ -2,30 +2,37 @@
 
 import json
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
-from sqlalchemy import Connection
 
 from api.deps import ApiState, JobId, Reader, state_of
 from api.errors import ERRORS
 from api.respond import json_response
 from api.sse import Chunk, event, stream, wants_events
-from core.metrics.live import NewPoints, Place, as_json, is_job_over, points_after, present_place
+from core.jobs.queries import require_job
+from core.metrics.live import NewPoints, Place, as_json, points_after, present_place
 from core.metrics.read import DEFAULT_POINTS, job_metrics
+from core.states import FINAL
 from core.wire.jobs import JobMetrics
 
 router = APIRouter(prefix="/jobs/{job_id}/metrics", tags=["metrics"])
 
 Names = Annotated[list[Annotated[str, Query(max_length=128)]], Query(description="these metrics only; by default all", max_length=256)]
-_EVENTS = {200: {"description": "series, or a stream of events `series`, `points` and `end`", "content": {"text/event-stream": {}}}}
+_EVENTS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "the series, or a stream of events `series`, `points` and `end`",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    },
+    204: {"description": "a stream was asked for, the job has ended and all was read"},
+}
 
 
 @router.get(
     "",
     summary="Get or follow a job's metrics",
     response_model=JobMetrics,
-    responses={**ERRORS(404), 204: {"description": "all was read"}, **_EVENTS},
+    responses={**ERRORS(404), **_EVENTS},
 )
 def read_metrics(
     request: Request,
@@ -56,15 +63,14 @@ def _follow(request: Request, project_id: str, job_id: str, names: tuple[str, ..
     first = read(start)  # a foreign job is told now; once a stream has begun no error can be
     if start is not None and first.is_over and len(first.events) == 1:
         return Response(status_code=204)  # only the end would follow: an EventSource stops asking
-    return stream(request, job_id, read, start)
+    return stream(request, (job_id, f"{job_id}/metrics"), read, start)
 
 
 def _news(
     state: ApiState, project_id: str, job_id: str, names: tuple[str, ...], max_points: int, place: Place | None
 ) -> Chunk[Place | None]:
     with state.db.snapshot() as tx:
-        require_job(tx, project_id, job_id)
-        is_over = is_job_over(tx, job_id)
+        is_over = require_job(tx, project_id, job_id).state in FINAL
         news = points_after(tx, job_id, place, names) if place is not None else None
         if news is None:
             place = present_place(tx, job_id)

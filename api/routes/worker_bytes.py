@@ -16,6 +16,7 @@ from core.artifacts.blobs import blob_size, note_blob, readable_size
 from core.artifacts.checkpoints import commit_checkpoint
 from core.artifacts.upload import UploadKey
 from core.errors import InvalidInput, TooLarge
+from core.failpoints import hit
 from core.jobs.journal import record
 from core.jobs.leases import fence
 from core.logs import mask
@@ -45,7 +46,7 @@ def add_metrics(request: Request, attempt_id: AttemptId, token: LeaseToken, body
     with state.db.begin() as tx:
         lease = fence(tx, attempt_id, token)
         append(tx, lease, batch, now)
-    state.live.notify(lease.job_id)
+    state.live.notify(f"{lease.job_id}/metrics", *([lease.job_id] if batch.progress is not None else []))
     return Response(status_code=204)
 
 
@@ -67,7 +68,7 @@ def add_output(
     with state.db.begin() as tx:
         lease = fence(tx, attempt_id, token)
         reply = append_log(tx, lease, rank, stream, offset, body, limit=state.settings.max_log_bytes_per_attempt, now=now)
-    state.live.notify(lease.job_id)
+    state.live.notify(f"{lease.job_id}/logs")
     return json_response(reply)
 
 
@@ -148,6 +149,8 @@ def add_checkpoint(request: Request, attempt_id: AttemptId, token: LeaseToken, b
     with state.db.begin() as tx:
         lease = fence(tx, attempt_id, token)
         checkpoint = commit_checkpoint(tx, lease, wanted, state.clock.now())
+        hit("checkpoint.before_commit")
+    hit("checkpoint.after_commit")
     state.live.notify(lease.job_id)
     return json_response(checkpoint)
 

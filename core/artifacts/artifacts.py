@@ -4,6 +4,7 @@ from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
 
+from pydantic import JsonValue
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select
 
 from core.artifacts.blobs import require_blobs
@@ -55,7 +56,7 @@ def commit_artifacts(tx: Connection, fence: Fence, request: ArtifactsRequest, no
     if fresh:
         _replace(tx, fence, fresh, now)
         num_bytes = sum(file.size for file in fresh)
-        data = {"num_files": len(fresh), "num_bytes": num_bytes, "paths": [file.path for file in fresh[:20]]}
+        data: dict[str, JsonValue] = {"num_files": len(fresh), "num_bytes": num_bytes, "paths": [file.path for file in fresh[:20]]}
         record(
             tx, fence.job_id, "artifacts.stored", f"{len(fresh)} files, {num_bytes} bytes stored", at=now, attempt=fence.number, data=data
         )

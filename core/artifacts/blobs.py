@@ -51,7 +51,7 @@ def readable_size(tx: Connection, fence: Fence, sha256: str) -> int:
         .join(jobs, jobs.c.id == artifacts.c.job_id)
         .where(artifacts.c.sha256 == sha256, jobs.c.id == _base_model(tx, fence), jobs.c.project_id == fence.project_id)
     )
-    size = tx.scalar(select(blobs.c.size).where(blobs.c.sha256.in_(union_all(of_checkpoint, of_package))))
+    size: int | None = tx.scalar(select(blobs.c.size).where(blobs.c.sha256.in_(union_all(of_checkpoint, of_package))))
     if size is None:
         raise NotFound
     return size

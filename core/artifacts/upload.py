@@ -9,8 +9,9 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 from core.errors import DigestMismatch, InvalidInput, UploadInProgress
 
@@ -62,7 +63,7 @@ class Digests:
 class Upload:
     """An open staging file, held by one request at a time on this machine (a kernel lock says so)."""
 
-    def __init__(self, file: BinaryIO, path: Path, key: UploadKey, size: int, digest: Digest) -> None:
+    def __init__(self, file: FileIO, path: Path, key: UploadKey, size: int, digest: Digest) -> None:
         self._file = file
         self._path = path
         self._key = key
@@ -111,10 +112,10 @@ class Upload:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[BinaryIO]:
+def _locked(path: Path) -> Iterator[FileIO]:
     """The staging file, created if need be, with its lock; UploadInProgress while someone else has it."""
     while True:
-        with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b", buffering=0) as file:
+        with FileIO(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -125,19 +126,19 @@ def _locked(path: Path) -> Iterator[BinaryIO]:
             return
 
 
-def _is_at(path: Path, file: BinaryIO) -> bool:
+def _is_at(path: Path, file: FileIO) -> bool:
     try:
         return os.path.samestat(path.stat(), os.fstat(file.fileno()))
     except FileNotFoundError:
         return False
 
 
-def _digest_of(file: BinaryIO) -> Digest:
+def _digest_of(file: FileIO) -> Digest:
     file.seek(0)
     return hashlib.file_digest(file, "sha256")
 
 
-def _write_all(file: BinaryIO, data: bytes) -> None:
+def _write_all(file: FileIO, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[file.write(view) :]

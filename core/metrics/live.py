@@ -7,10 +7,9 @@ from math import isfinite
 
 from sqlalchemy import Connection, func, select
 
-from core.db.tables import attempts, jobs, metric_blocks
+from core.db.tables import attempts, metric_blocks
 from core.errors import InvalidInput
 from core.metrics.pack import Points, unpack
-from core.states import FINAL, JobState
 
 MAX_BACKLOG = 50_000  # points; whoever is further behind gets the thinned series again
 
@@ -41,11 +40,6 @@ class NewPoints:
 
     place: Place
     series: dict[str, Points]
-
-
-def is_job_over(tx: Connection, job_id: str) -> bool:
-    """Whether no point can follow."""
-    return JobState(tx.scalars(select(jobs.c.state).where(jobs.c.id == job_id)).one()) in FINAL
 
 
 def present_place(tx: Connection, job_id: str) -> Place:

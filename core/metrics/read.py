@@ -52,7 +52,7 @@ def _attempt_ids(tx: Connection, project_id: str, job_id: str, attempt: int | No
     return ids
 
 
-Summary = Row[tuple[int, str, str, int, int, int, float | None, float | None]]
+Summary = Row[int, str, str, int, int, int, float | None, float | None]  # the columns of _SUMMARY
 
 
 def _summaries(tx: Connection, ids: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, list[Summary]]]:
