@@ -1,0 +1,148 @@
+"""One HTTP conversation with one server: the key, the retries, and errors as exceptions.
+
+Nothing here knows a resource. Requests are tried again after a connection error only when doing them twice does no harm;
+a refused connection and the answers 429 and 503 mean that nothing was done, so these are always tried again.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import httpx2
+from pydantic import BaseModel, ValidationError
+
+from trainyard.errors import BadAnswer, CannotConnect, error_of
+from trainyard.retrying import TRANSIENT, RetryPolicy
+from trainyard.settings import ClientSettings
+
+Model = TypeVar("Model", bound=BaseModel)
+Parameters = Mapping[str, str | int | float | bool | list[str] | None]
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+NOTHING_WAS_DONE = (429, 503)
+
+
+def package_version() -> str:
+    try:
+        return version("trainyard")
+    except PackageNotFoundError:
+        return "0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request: its place, what it carries, and whether doing it twice does no harm."""
+
+    method: str
+    path: str
+    params: Parameters | None = None
+    body: bytes | None = None
+    headers: Mapping[str, str] | None = None
+    is_repeatable: bool = True
+    patience: float | None = None  # seconds to wait for bytes, where that is not the transport's usual
+
+
+class Transport:
+    """``answer`` for a whole answer, ``stream`` for one that is read as it comes."""
+
+    def __init__(
+        self,
+        settings: ClientSettings,
+        *,
+        timeout: float = 30.0,
+        retry: RetryPolicy | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.url = settings.url
+        self.timeout = timeout
+        self.retry = retry or RetryPolicy()
+        self.sleep = sleep
+        headers = {"Authorization": f"Bearer {settings.api_key}", "User-Agent": f"trainyard/{package_version()}"}
+        # A proxy of the environment is for the outside: a server on this machine is spoken to directly.
+        is_local = urlsplit(settings.url).hostname in LOOPBACK
+        self._http = httpx2.Client(base_url=settings.url, headers=headers, timeout=timeout, trust_env=not is_local)
+
+    def close(self) -> None:
+        self._http.close()
+
+    def answer(self, call: Call) -> httpx2.Response:
+        """The answer, with a status under 400. Raises ApiError and CannotConnect."""
+        return self._first_good(call, whole=True)
+
+    @contextmanager
+    def stream(self, call: Call) -> Iterator[httpx2.Response]:
+        """The same, with the body still to be read. Reading it raises httpx2.TransportError."""
+        response = self._first_good(call, whole=False)
+        try:
+            yield response
+        finally:
+            response.close()
+
+    def get(self, model: type[Model], path: str, params: Parameters | None = None) -> Model:
+        return read(model, self.answer(Call(method="GET", path=path, params=params)))
+
+    def _first_good(self, call: Call, *, whole: bool) -> httpx2.Response:
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                response = self._send(call, whole=whole)
+            except httpx2.TransportError as error:
+                delay = self.retry.delay(tries) if call.is_repeatable or isinstance(error, httpx2.ConnectError) else None
+                if delay is None:
+                    raise CannotConnect(f"cannot reach {self.url}: {_words(error)}") from error
+            except httpx2.InvalidURL as error:
+                raise CannotConnect(f"{self.url} is not an address: {error}") from error
+            else:
+                if response.status_code < 400:
+                    return response
+                may_repeat = _is_transient(response) and (call.is_repeatable or response.status_code in NOTHING_WAS_DONE)
+                delay = self.retry.delay(tries, response.headers.get("retry-after")) if may_repeat else None
+                if delay is None:
+                    raise _refusal(response)
+                response.close()
+            self.sleep(delay)
+
+    def _send(self, call: Call, *, whole: bool) -> httpx2.Response:
+        params = {name: value for name, value in (call.params or {}).items() if value is not None}
+        timeout = httpx2.Timeout(self.timeout, read=call.patience or self.timeout)
+        headers = dict(call.headers or {})
+        if call.body is not None:
+            headers.setdefault("Content-Type", "application/json")
+        request = self._http.build_request(call.method, call.path, params=params, content=call.body, headers=headers, timeout=timeout)
+        return self._http.send(request, stream=not whole)
+
+
+def read(model: type[Model], response: httpx2.Response) -> Model:
+    """The body as this model; BadAnswer when it is something else."""
+    try:
+        return model.model_validate_json(response.content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise BadAnswer(
+            f"the answer to {response.request.method} {response.request.url.path} is not understood ({place}: {first['msg']}); "
+            f"is this a Trainyard server, and as new as this client ({package_version()})?"
+        ) from None
+
+
+def _is_transient(response: httpx2.Response) -> bool:
+    # 409 with Retry-After: the same Idempotency-Key is being answered right now.
+    return response.status_code in TRANSIENT or (response.status_code == 409 and "retry-after" in response.headers)
+
+
+def _refusal(response: httpx2.Response) -> Exception:
+    try:
+        response.read()
+    except httpx2.TransportError:
+        return CannotConnect(f"the server answered {response.status_code} and broke off")
+    finally:
+        response.close()
+    return error_of(response)
+
+
+def _words(error: Exception) -> str:
+    return str(error) or type(error).__name__
