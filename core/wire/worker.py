@@ -95,7 +95,7 @@ class Claim(WireModel):
 
 
 class StartRequest(WireRequest):
-    resumed_from_step: int | None = None
+    resumed_from_step: int | None = Field(default=None, ge=0, le=2**31 - 1)
     launched: Literal["warm", "cold"]
     pid: int | None = None
 
@@ -123,7 +123,7 @@ class SeriesPoints(WireRequest):
 class MetricsRequest(WireRequest):
     """One batch; a ``seq`` that was accepted before is a no-op, so a retry never doubles a point."""
 
-    seq: int = Field(ge=1)
+    seq: int = Field(ge=1, le=2**31 - 1)
     series: dict[MetricName, SeriesPoints] = Field(default={}, max_length=256)
     progress: Progress | None = None
 
@@ -139,7 +139,7 @@ class BlobReply(WireModel):
 
 
 class CheckpointRequest(WireRequest):
-    step: int = Field(ge=0)
+    step: int = Field(ge=0, le=2**31 - 1)
     manifest: Manifest
     is_best: bool = False
     metrics: dict[MetricName, float] = {}
@@ -172,6 +172,7 @@ class FinishRequest(WireRequest):
 
 
 class FinishReply(WireModel):
+    job_id: str
     job_state: str
     retry_at: Instant | None = None
 
