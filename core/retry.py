@@ -1,6 +1,6 @@
 """When a failed attempt is tried again. Pure: the caller counts, hands in the time, and applies the decision."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from core.states import EFFECTS, Budget, Reason
@@ -16,6 +16,12 @@ class Failures:
 
     def of(self, budget: Budget) -> int:
         return {Budget.USER: self.user, Budget.INFRASTRUCTURE: self.infrastructure, Budget.NODE: self.node}[budget]
+
+    def plus(self, budget: Budget | None) -> "Failures":
+        """The counts after one more failure at the cost of ``budget``."""
+        if budget is None:
+            return self
+        return replace(self, **{budget.value: self.of(budget) + 1})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +45,7 @@ class RetryPolicy:
         count = failures.of(effect.budget)
         if count > self._allowed(effect.budget, reason):
             return None
-        return now + min(self.first_delay * (2 ** min(count - 1, 20) - 1), self.longest_delay)
+        return now + min(self.first_delay * ((1 << min(count - 1, 20)) - 1), self.longest_delay)
 
     def _allowed(self, budget: Budget, reason: Reason) -> int:
         if budget is Budget.USER:

@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Double, Integer, LargeBinary, MetaData, String, Text, TypeDecorator
+from sqlalchemy import Double, Integer, LargeBinary, MetaData, Row, String, Text, TypeDecorator
 from sqlalchemy.engine import Dialect
 
 metadata = MetaData(
@@ -44,6 +44,7 @@ class Json(TypeDecorator[Any]):
         return None if value is None else json.loads(value)
 
 
+AnyRow = Row[*tuple[Any, ...]]  # of a statement whose columns are known where it is written
 Id = String(40)
 Word = String(32)
-__all__ = ["Double", "Id", "Instant", "Integer", "Json", "LargeBinary", "String", "Text", "Word", "metadata"]
+__all__ = ["AnyRow", "Double", "Id", "Instant", "Integer", "Json", "LargeBinary", "String", "Text", "Word", "metadata"]

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Double, Engine, create_engine, event, func, literal_column
+from sqlalchemy import ColumnElement, Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 
+from core.db.clock import db_now
 from core.errors import StorageFull, Unavailable
 
 BUSY_TIMEOUT_MS = 10_000
@@ -53,10 +54,7 @@ class Database:
 
     def now(self) -> ColumnElement[float]:
         """The database's clock as Unix seconds: the only clock that may judge a lease."""
-        if self.is_sqlite:
-            # unixepoch('subsec') answers NULL before SQLite 3.42.
-            return literal_column("((julianday('now') - 2440587.5) * 86400.0)", Double)
-        return func.extract("epoch", func.clock_timestamp()).cast(Double)
+        return db_now()
 
     def dispose(self) -> None:
         self.engine.dispose()

@@ -70,15 +70,32 @@ jobs = Table(
     Column("cancel_requested_at", Instant),
     CheckConstraint("state in ({})".format(", ".join(f"'{state}'" for state in JobState)), name="state"),
     Index("ix_jobs_project_id_id", "project_id", "id"),
-    # What claims read, in their order: only queued rows are in it, so it stays small.
-    Index(
-        "ix_jobs_claimable",
-        text("priority DESC"),
-        "available_at",
-        "id",
-        sqlite_where=text("state = 'queued'"),
-        postgresql_where=text("state = 'queued'"),
-    ),
+    Index("ix_jobs_project_id_state_id", "project_id", "state", "id"),
+)
+
+# What claims read, in their order. Only queued rows are in it, so it stays small; it holds all that decides whether a
+# job fits, so jobs that nobody can run are passed over without a look at their rows.
+Index(
+    "ix_jobs_claimable",
+    jobs.c.priority.desc(),
+    jobs.c.created_at,
+    jobs.c.id,
+    jobs.c.available_at,
+    jobs.c.nodes,
+    jobs.c.devices_per_node,
+    jobs.c.accelerator,
+    sqlite_where=text("state = 'queued'"),
+    postgresql_where=text("state = 'queued'"),
+)
+
+# The labels of jobs once more, in a form that a list can be filtered by.
+job_labels = Table(
+    "job_labels",
+    metadata,
+    Column("job_id", Id, ForeignKey("jobs.id"), primary_key=True),
+    Column("key", String(64), primary_key=True),
+    Column("value", String(512), nullable=False),
+    Index("ix_job_labels_key_value_job_id", "key", "value", "job_id"),
 )
 
 attempts = Table(
@@ -137,6 +154,8 @@ workers = Table(
     Column("version", String(64), nullable=False),
     Column("torch_version", String(64)),
     Column("is_draining", Boolean, nullable=False, server_default=text("false")),
+    # The drain was the node's own, because it shuts down; registering again ends it. An operator's drain stays.
+    Column("is_leaving", Boolean, nullable=False, server_default=text("false")),
     # Unix seconds by the database's clock, like the leases.
     Column("seen_until", Double, nullable=False),
     Column("last_seen_at", Instant, nullable=False),

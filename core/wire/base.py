@@ -1,18 +1,20 @@
 """The shapes that every resource shares."""
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import Annotated, Generic, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 Item = TypeVar("Item")
 
 
-def _rfc3339(instant: datetime) -> str:
+def rfc3339(instant: datetime) -> str:
+    """An aware UTC instant as text, to the microsecond and with Z."""
     return instant.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-Instant = Annotated[datetime, PlainSerializer(_rfc3339, when_used="json")]
+Instant = Annotated[datetime, PlainSerializer(rfc3339, when_used="json")]
 
 
 class WireModel(BaseModel):
@@ -35,6 +37,21 @@ class Page(WireModel, Generic[Item]):
     has_more: bool
     first_id: str | None = None
     last_id: str | None = None
+
+
+class Identified(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+Listed = TypeVar("Listed", bound=Identified)
+
+
+def page_of(items: Sequence[Listed], limit: int) -> "Page[Listed]":  # quoted: pydantic would look for a schema of the bound
+    """The first ``limit`` items as a page; the caller has read one more, if there is one."""
+    shown = list(items[:limit])
+    first_id, last_id = (shown[0].id, shown[-1].id) if shown else (None, None)
+    return Page(data=shown, has_more=len(items) > limit, first_id=first_id, last_id=last_id)
 
 
 class ErrorDetail(WireModel):

@@ -1,0 +1,11 @@
+"""INSERT ... ON CONFLICT, which both databases have and SQLAlchemy spells once for each."""
+
+from typing import Any
+
+from sqlalchemy import Connection, Table
+from sqlalchemy.dialects import postgresql, sqlite
+
+
+def insert_or(tx: Connection, table: Table) -> Any:
+    """The dialect's insert; the two share ``on_conflict_do_nothing`` and ``on_conflict_do_update``, but no type."""
+    return sqlite.insert(table) if tx.dialect.name == "sqlite" else postgresql.insert(table)

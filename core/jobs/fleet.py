@@ -1,0 +1,90 @@
+"""The workers as they are now, and what a queued job waits for among them, in words."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from sqlalchemy import Connection, select, text
+
+from core.db.clock import db_now
+from core.db.tables import attempts, members, workers
+from core.states import LIVE_ATTEMPT
+
+_CLOCK = select(db_now())
+_ONLINE = (
+    select(workers.c.id, workers.c.name, workers.c.accelerator, workers.c.num_devices, workers.c.is_draining)
+    .where(workers.c.seen_until >= db_now())
+    .order_by(workers.c.id)
+)
+_HELD = (
+    select(members.c.worker_id, members.c.devices)
+    .join_from(attempts, members, members.c.attempt_id == attempts.c.id)
+    .where(text("attempts.state IN ('leased', 'running')"))  # the literal lets both databases use the partial index
+)
+assert {"leased", "running"} == LIVE_ATTEMPT
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    name: str
+    accelerator: str
+    num_devices: int
+    num_free: int
+    is_draining: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a job must find before it can start."""
+
+    devices_per_node: int
+    accelerator: str
+    available_at: datetime
+
+    @classmethod
+    def of(cls, row: Any) -> Self:
+        """``row`` has the three columns of a job."""
+        return cls(row.devices_per_node, row.accelerator, row.available_at)
+
+    @property
+    def devices(self) -> str:
+        kind = "" if self.accelerator == "auto" else f"{self.accelerator} "
+        return f"{self.devices_per_node} {kind}device{'' if self.devices_per_node == 1 else 's'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    now: datetime
+    nodes: tuple[Node, ...]
+
+    @classmethod
+    def load(cls, tx: Connection) -> Self:
+        """The workers that are online, by the database's clock."""
+        busy: dict[str, int] = {}
+        for row in tx.execute(_HELD):
+            busy[row.worker_id] = busy.get(row.worker_id, 0) + len(row.devices)
+        nodes = tuple(
+            Node(row.name, row.accelerator, row.num_devices, max(row.num_devices - busy.get(row.id, 0), 0), row.is_draining)
+            for row in tx.execute(_ONLINE)
+        )
+        return cls(datetime.fromtimestamp(tx.execute(_CLOCK).scalar_one(), UTC), nodes)
+
+    def waiting_for(self, need: Need) -> str:
+        """What a queued job with this need waits for, the most lasting obstacle first."""
+        if not self.nodes:
+            return "a worker: none is online"
+        of_kind = [node for node in self.nodes if need.accelerator in ("auto", node.accelerator)]
+        if not of_kind:
+            return f"a worker with {need.accelerator} devices: none is online"
+        large = [node for node in of_kind if node.num_devices >= need.devices_per_node]
+        if not large:
+            return f"a worker with {need.devices}: the largest online has {max(node.num_devices for node in of_kind)}"
+        open_nodes = [node for node in large if not node.is_draining]
+        if not open_nodes:
+            return f"a worker with {need.devices}: those that have them are draining"
+        if need.available_at > self.now:
+            return f"a retry at {need.available_at:%H:%M:%SZ}"
+        if any(node.num_free >= need.devices_per_node for node in open_nodes):
+            return "a worker to take it: there are free devices"
+        best = max(open_nodes, key=lambda node: node.num_free)
+        return f"{need.devices} to become free on {best.name}" + (f" ({best.num_free} free)" if best.num_free else "")

@@ -1,0 +1,65 @@
+"""Takes a job into the ledger. When the transaction is committed, the job exists and will not be lost."""
+
+from datetime import datetime
+
+from sqlalchemy import Connection, bindparam, insert, select, text
+
+from core.db.tables import job_labels, jobs
+from core.errors import InvalidInput, NotAvailable, Problem, TooManyQueued
+from core.ids import new_id
+from core.jobs.journal import Entry
+from core.jobs.transitions import create_job
+from core.spec import JobModel, JobSpec
+from core.states import JobState
+
+# One row beyond the limit is all that is asked for; the literal lets both databases use a partial index.
+_IS_FULL = select(jobs.c.id).where(jobs.c.project_id == bindparam("project"), text("state = 'queued'")).offset(bindparam("limit")).limit(1)
+
+
+def check_available(spec: JobSpec) -> None:
+    """NotAvailable, with every place, when the spec asks for something that this version does not do yet."""
+    problems = []
+    if spec.resources.nodes > 1:
+        problems.append(Problem("/resources/nodes", "jobs on more than one node are not available yet", "not_available"))
+    if problems:
+        raise NotAvailable(problems=problems)
+
+
+def submit(tx: Connection, *, project_id: str, spec: JobSpec, now: datetime, max_queued: int) -> str:
+    """Stores the job, queued, and answers its id.
+
+    NotAvailable as ``check_available``; InvalidInput when ``base_model`` names no finished job of this project;
+    TooManyQueued when the project has ``max_queued`` queued jobs.
+    """
+    check_available(spec)
+    check_base_model(tx, project_id, spec)
+    if tx.scalar(_IS_FULL, {"project": project_id, "limit": max_queued - 1}) is not None:
+        raise TooManyQueued
+    job_id = new_id("job")
+    row = {
+        "id": job_id,
+        "project_id": project_id,
+        "name": spec.name,
+        "recipe": spec.recipe,
+        "spec": spec.model_dump_json(),
+        "labels": dict(spec.labels),
+        "priority": spec.priority,
+        "nodes": spec.resources.nodes,
+        "devices_per_node": spec.resources.devices_per_node,
+        "accelerator": spec.resources.accelerator,
+    }
+    create_job(tx, row, now=now, entry=Entry(type="job.submitted", message="the job was submitted", data={"recipe": spec.recipe}))
+    if spec.labels:
+        tx.execute(insert(job_labels), [{"job_id": job_id, "key": key, "value": value} for key, value in spec.labels.items()])
+    return job_id
+
+
+def check_base_model(tx: Connection, project_id: str, spec: JobSpec) -> None:
+    """InvalidInput unless the job that ``base_model`` names has succeeded; another project's looks like none."""
+    if not isinstance(spec.base_model, JobModel):
+        return
+    state = tx.scalar(select(jobs.c.state).where(jobs.c.id == spec.base_model.job, jobs.c.project_id == project_id))
+    if state is None:
+        raise InvalidInput(problems=[Problem("/base_model/job", "there is no such job", "not_found")])
+    if state != JobState.SUCCEEDED:
+        raise InvalidInput(problems=[Problem("/base_model/job", f"the job is {state}; only a succeeded one has a model", "not_succeeded")])

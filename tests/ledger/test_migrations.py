@@ -1,0 +1,56 @@
+"""The migrations make exactly the tables that the code reads, on both databases."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import select
+
+from core.db.engine import Database
+from core.db.tables import metadata, projects
+from migrations.run import is_current, upgrade
+from tests.bed.databases import Backend, Databases
+
+
+@pytest.fixture
+def empty_url(databases: Databases, backend: Backend, tmp_path: Path) -> Iterator[str]:
+    url = databases.empty_url(backend, tmp_path)
+    yield url
+    databases.forget(url)
+
+
+@pytest.fixture
+def empty_db(empty_url: str) -> Iterator[Database]:
+    database = Database(empty_url)
+    yield database
+    database.dispose()
+
+
+def test_an_empty_ledger_is_not_current_and_an_upgraded_one_is(empty_db: Database, empty_url: str) -> None:
+    with empty_db.read() as tx:
+        assert not is_current(tx)
+    upgrade(empty_url)
+    with empty_db.read() as tx:
+        assert is_current(tx)
+        assert tx.execute(select(projects)).all() == []
+
+
+def test_upgrading_twice_changes_nothing(empty_db: Database, empty_url: str) -> None:
+    upgrade(empty_url)
+    upgrade(empty_url)
+    with empty_db.read() as tx:
+        assert is_current(tx)
+
+
+def test_the_migrated_tables_are_those_of_the_code(empty_db: Database, empty_url: str) -> None:
+    upgrade(empty_url)
+    with empty_db.read() as tx:
+        context = MigrationContext.configure(tx, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_a_folder_that_is_not_there_yet_is_made(tmp_path: Path) -> None:
+    upgrade(f"sqlite:///{tmp_path}/some/where/ledger.db")
+    assert (tmp_path / "some/where/ledger.db").is_file()
