@@ -1,8 +1,11 @@
 """Settings of the API and of a worker: read once from the environment by a ``__main__``, then handed down as values.
 
 Every variable starts with ``TRAINYARD_``: ``TRAINYARD_DATABASE_URL`` is ``database_url``. A wrong value names its variable.
+A value may also be the content of a file of that name, in any case of letters, in the folder that ``TRAINYARD_SECRETS_DIR``
+names; a variable wins over a file.
 """
 
+import os
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, Self
@@ -26,8 +29,11 @@ class _FromEnvironment(BaseSettings):
     @classmethod
     def from_environment(cls) -> Self:
         """The settings of this process; SettingsError lists every variable that is wrong."""
+        folder = os.environ.get("TRAINYARD_SECRETS_DIR")
+        if folder and not Path(folder).is_dir():
+            raise SettingsError(f"TRAINYARD_SECRETS_DIR: there is no folder {folder}")
         try:
-            return cls()
+            return cls(_secrets_dir=folder or None)
         except ValidationError as error:
             lines = [f"TRAINYARD_{'_'.join(str(part) for part in item['loc']).upper()}: {item['msg']}" for item in error.errors()]
             raise SettingsError("\n".join(lines)) from None

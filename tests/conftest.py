@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from core.db.engine import Database
-from core.db.tables import projects
+from migrations.run import upgrade
 from tests.bed.databases import BACKENDS, Backend, Databases
 from tests.bed.servers import Servers, describe
 
@@ -34,7 +34,7 @@ def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
 
 @pytest.fixture(scope="session")
 def databases(servers: Servers) -> Databases:
-    return Databases(servers, _migrate)
+    return Databases(servers, upgrade)
 
 
 @pytest.fixture(params=BACKENDS)
@@ -64,9 +64,3 @@ def db(database_url: str) -> Iterator[Database]:
 def sqlite_url(databases: Databases, tmp_path: Path) -> str:
     """The same on SQLite alone, for tests that are not about the ledger."""
     return databases.fresh_url("sqlite", tmp_path)
-
-
-def _migrate(url: str) -> None:
-    database = Database(url)
-    projects.metadata.create_all(database.engine)
-    database.dispose()

@@ -2,6 +2,7 @@
 
 import re
 import time
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -49,6 +50,17 @@ def test_wrong_settings_are_named_by_their_variables(monkeypatch: pytest.MonkeyP
     with pytest.raises(SettingsError, match=r"TRAINYARD_DATABASE_URL: .*\n?.*TRAINYARD_PORT") as caught:
         ApiSettings.from_environment()
     assert len(str(caught.value).splitlines()) == 2
+
+
+def test_a_secret_may_come_from_a_file_and_a_variable_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "trainyard_worker_token").write_text("ty_from_file\n")
+    monkeypatch.setenv("TRAINYARD_SECRETS_DIR", str(tmp_path))
+    assert WorkerSettings.from_environment().worker_token.get_secret_value() == "ty_from_file"
+    monkeypatch.setenv("TRAINYARD_WORKER_TOKEN", "ty_from_variable")
+    assert WorkerSettings.from_environment().worker_token.get_secret_value() == "ty_from_variable"
+    monkeypatch.setenv("TRAINYARD_SECRETS_DIR", str(tmp_path / "absent"))
+    with pytest.raises(SettingsError, match="TRAINYARD_SECRETS_DIR"):
+        WorkerSettings.from_environment()
 
 
 @pytest.mark.parametrize(
