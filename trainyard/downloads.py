@@ -19,7 +19,6 @@ from core.wire.jobs import Artifact
 from trainyard.errors import ApiError, CannotConnect, DownloadFailed, UnsafePath
 from trainyard.transport import Call, Transport
 
-CHUNK = 1 << 20
 RANGE_NOT_SATISFIABLE = 416
 PARTIAL_CONTENT = 206
 Advance = Callable[[Artifact, int], None]
@@ -152,7 +151,8 @@ def _receive(transport: Transport, download: Download, part: _Part, tell: Advanc
                 part.restart()
             if wanted and response.status_code == PARTIAL_CONTENT and not part.size:
                 return  # another range than was asked for: the next request asks for everything
-            for chunk in response.iter_raw(CHUNK):
+            # As they come: bytes that wait for a chunk to fill up would be lost when the connection breaks.
+            for chunk in response.iter_raw():
                 if part.size + len(chunk) > artifact.size:
                     part.restart()
                     raise DownloadFailed(f"{artifact.path}: the server sends more than the {artifact.size} bytes that it announced")
