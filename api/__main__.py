@@ -109,7 +109,7 @@ def _check_ready(settings: ApiSettings) -> None:
     try:
         with db.read() as tx:
             _require_current(is_current(tx))
-            if settings.is_public and not any_active_key(tx):
+            if settings.is_public and not any_active_key(tx, SystemClock().now()):
                 raise Refused(f"{settings.host} can be reached by others, and there is no API key yet. Make one first: {CREATE_KEY}")
     finally:
         db.dispose()

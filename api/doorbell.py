@@ -94,7 +94,12 @@ class Doorbell:
         while not self._is_closing:
             self._asked.wait()
             self._asked.clear()
-            self.send_once()
+            try:
+                self.send_once()
+            except Exception:
+                # The outermost pass of the loop: a thread that ended would silence the bell for good.
+                self._measures.doorbell_failures.inc()
+                log.exception("ringing crashed", extra={"event": "pass.failed"})
 
     def send_once(self) -> None:
         """One ring; a failure is counted, not raised."""

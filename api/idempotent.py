@@ -1,4 +1,4 @@
-"""Idempotency-Key: the same POST, sent again, answers what the first one answered and does nothing (after draft-ietf-httpapi-idempotency-key).
+"""Idempotency-Key (after draft-ietf-httpapi-idempotency-key): the same POST, sent again, answers the same and makes nothing.
 
 The stored answer is a row of the same transaction as what was made, so there is never one without the other.
 """
@@ -47,22 +47,12 @@ def once(state: ApiState, tx: Connection, caller: Caller, *, path: str, key: str
     """
     if key is None:
         return make()
-    digest = _canonical_sha256(body)
-    stored = recall(tx, project_id=caller.project_id, method="POST", path=path, key=key, body_sha256=digest)
+    request = {"project_id": caller.project_id, "method": "POST", "path": path, "key": key, "body_sha256": _canonical_sha256(body)}
+    stored = recall(tx, **request)
     if stored is not None:
         return Answer(stored.status, stored.body, is_replay=True)
     answer = make()
-    remember(
-        tx,
-        project_id=caller.project_id,
-        method="POST",
-        path=path,
-        key=key,
-        body_sha256=digest,
-        status=answer.status,
-        body=answer.body,
-        now=state.clock.now(),
-    )
+    remember(tx, **request, status=answer.status, body=answer.body, now=state.clock.now())
     return answer
 
 

@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from api.live import Live
 from api.respond import etag_matches, json_bytes, not_modified
 from core.db.engine import Database
-from core.jobs.queries import job_json, job_version
+from core.jobs.queries import JobVersion, job_json, job_version
 
 RECHECK_SECONDS = 5.0
 
@@ -19,23 +19,32 @@ RECHECK_SECONDS = 5.0
 class JobView:
     """``body`` is None when the caller's copy, named by If-None-Match, is still right."""
 
-    etag: str
-    is_terminal: bool
+    version: JobVersion
     body: bytes | None
 
     def response(self) -> Response:
         if self.body is None:
-            return not_modified(self.etag)
-        return json_bytes(self.body, headers={"ETag": self.etag, "Cache-Control": "no-cache"})
+            return not_modified(_etag(self.version))
+        return json_bytes(self.body, headers={"ETag": _etag(self.version), "Cache-Control": "no-cache"})
 
     def is_worth_waiting(self, if_none_match: str | None) -> bool:
         """Whether the caller has seen all there is so far, and there may be more."""
-        return not self.is_terminal and (if_none_match is None or self.body is None)
+        return not self.version.is_terminal and (if_none_match is None or self.body is None)
 
 
 def view_job(db: Database, project_id: str, job_id: str, if_none_match: str | None) -> JobView:
-    """One look. Raises NotFound."""
-    raise NotImplementedError
+    """One look; raises NotFound."""
+    with db.read() as tx:
+        if if_none_match is not None:
+            version = job_version(tx, project_id, job_id)
+            if etag_matches(if_none_match, _etag(version)):
+                return JobView(version, None)
+        found = job_json(tx, project_id, job_id)
+    return JobView(found.version, found.body)
+
+
+def _etag(version: JobVersion) -> str:
+    return f'"{version.number}"'
 
 
 async def wait_for_job(live: Live, job_id: str, look: Callable[[], JobView], if_none_match: str | None, *, seconds: float) -> JobView:

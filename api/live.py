@@ -66,6 +66,10 @@ class Live:
         """The topics that someone waits for now; call on the event loop."""
         return list(self._waiters)
 
+    def count(self, topic: str) -> int:
+        """How many wait for this topic now."""
+        return len(self._waiters.get(topic, ()))
+
     def close(self) -> None:
         """The server stops: every wait ends now. Call on the event loop."""
         self.is_closed = True

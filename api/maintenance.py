@@ -7,17 +7,21 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
 from api.deps import ApiState
-from core.elections import hold
+from core.artifacts.orphans import collect_orphans
+from core.elections import hold, resign
 from core.errors import TrainyardError
+from core.failpoints import hit
 from core.ids import new_id
 from core.jobs.prune import prune_idempotency
 from core.jobs.queries import has_claimable
 from core.jobs.reap import reap
+from core.output.compact import compact_logs
 
 log = logging.getLogger("trainyard.api.maintenance")
 
@@ -51,6 +55,8 @@ class Maintenance:
     def __exit__(self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None) -> None:
         self._stop.set()
         self._thread.join(timeout=10)
+        with suppress(TrainyardError), self._state.db.begin() as tx:
+            resign(tx, duty=DUTY, holder=self._holder)
 
     def _run(self) -> None:
         while not self._stop.wait(self._pause):
@@ -72,14 +78,15 @@ class Maintenance:
         """Does what is due and returns the jobs whose attempts were lost."""
         self._notice_standstill()
         with self._state.db.begin() as tx:
-            is_elected = hold(tx, self._state.db, duty=DUTY, holder=self._holder, ttl_seconds=max(5 * self._pause, 10.0))
+            is_elected = hold(tx, duty=DUTY, holder=self._holder, ttl_seconds=max(5 * self._pause, 10.0))
         if not is_elected:
             return []
         lost = self._reap() if self._monotonic() >= self._reap_after else []
         with self._state.db.read() as tx:
-            is_work_waiting = has_claimable(tx, self._state.db)
+            is_work_waiting = has_claimable(tx)
         if lost or is_work_waiting:
             self._state.doorbell.ring()
+        compact_logs(self._state.db, self._state.store, now=self._state.clock.now())
         if self._monotonic() >= self._prune_after:
             self._prune()
             self._prune_after = self._monotonic() + PRUNE_SECONDS
@@ -94,7 +101,9 @@ class Maintenance:
 
     def _reap(self) -> list[str]:
         with self._state.db.begin() as tx:
-            lost = reap(tx, self._state.db, now=self._state.clock.now())
+            lost = reap(tx, now=self._state.clock.now())
+            hit("reap.before_commit")
+        hit("reap.after_commit")
         if lost:
             self._state.measures.reaped.inc(len(lost))
             self._state.live.notify(*lost)
@@ -105,6 +114,7 @@ class Maintenance:
         before = self._state.clock.now() - timedelta(hours=self._state.settings.idempotency_hours)
         with self._state.db.begin() as tx:
             prune_idempotency(tx, before)
+        collect_orphans(self._state.db, self._state.store, now=self._state.clock.now())
 
     def _tell_failure(self, cause: str) -> None:
         self._state.measures.pass_failures.inc()

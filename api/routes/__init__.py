@@ -2,10 +2,24 @@
 
 from fastapi import APIRouter, FastAPI
 
-from api.routes import attempts, events, health, jobs, keys, recipes, worker_side, workers
+from api.routes import (
+    artifacts,
+    attempts,
+    checkpoints,
+    events,
+    health,
+    jobs,
+    keys,
+    logs,
+    metrics,
+    recipes,
+    worker_bytes,
+    worker_side,
+    workers,
+)
 
-# In the order in which the API document lists them. Those of bytes: metrics, logs, checkpoints, artifacts, worker_bytes.
-VERSIONED = (jobs, attempts, events, recipes, workers, keys, worker_side)
+# In the order in which the API document lists them.
+VERSIONED = (jobs, attempts, events, metrics, logs, checkpoints, artifacts, recipes, workers, keys, worker_side, worker_bytes)
 
 
 def install_routes(app: FastAPI) -> None:

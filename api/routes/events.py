@@ -12,7 +12,7 @@ from api.respond import json_response
 from api.sse import Chunk, event, stream, wants_events
 from core.jobs.events import list_events
 from core.jobs.queries import require_job
-from core.states import FINAL, JobState
+from core.states import FINAL
 from core.wire.base import Page
 from core.wire.jobs import Event
 
@@ -89,4 +89,4 @@ def _read(state: ApiState, project_id: str, job_id: str, after: int, limit: int)
     """Events after this one, and whether none can follow. The job is read first: an event between the reads is then not missed."""
     with state.db.read() as tx:
         job = require_job(tx, project_id, job_id)
-        return list_events(tx, project_id, job_id, after=after, limit=limit), JobState(job.state) in FINAL
+        return list_events(tx, project_id, job_id, after=after, limit=limit), job.state in FINAL

@@ -13,7 +13,7 @@ from api.deps import ApiState, state_of
 from api.errors import ERRORS
 from api.respond import json_response
 from core.errors import TrainyardError
-from core.jobs.queries import count_jobs
+from core.jobs.census import count_jobs
 from core.wire.base import WireModel
 from core.wire.keys import Scope
 from migrations.run import is_current

@@ -59,7 +59,7 @@ def submit_job(request: Request, caller: Submitter, body: JsonBody, idempotency_
         job_id = submit(
             tx, project_id=caller.project_id, spec=spec, now=state.clock.now(), max_queued=state.settings.max_queued_jobs_per_project
         )
-        return Answer(201, job_json(tx, caller.project_id, job_id, state.db)[0].decode())
+        return Answer(201, job_json(tx, caller.project_id, job_id).body.decode())
 
     with state.db.begin() as tx:
         answer = once(state, tx, caller, path="/v1/jobs", key=idempotency_key, body=body, make=lambda: make(tx))
@@ -82,7 +82,7 @@ def validate_spec(request: Request, caller: Reader, body: JsonBody) -> Response:
     spec = parse_spec(body)
     check_available(spec)
     with state.db.read() as tx:
-        waits_for = waiting_for(tx, state.db, spec, state.clock.now())
+        waits_for = waiting_for(tx, spec)
     return json_response(ValidationReport(spec=spec, waiting_for=waits_for))
 
 
@@ -96,9 +96,8 @@ def list_all_jobs(
     recipe: RecipeName = None,
     label: Label = None,
 ) -> Response:
-    parts = state_of(request)
-    with parts.db.read() as tx:
-        page = list_jobs(tx, caller.project_id, after=after, limit=limit, state=state, recipe=recipe, label=label, db=parts.db)
+    with state_of(request).db.read() as tx:
+        page = list_jobs(tx, caller.project_id, after=after, limit=limit, state=state, recipe=recipe, label=label)
     return json_response(page)
 
 

@@ -1,7 +1,6 @@
 """What nodes and supervisors call: register, heartbeat, claim and drain with a worker's key; start, renew and finish with a lease."""
 
 import time
-from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
@@ -15,7 +14,7 @@ from core.errors import ProtocolMismatch
 from core.failpoints import hit
 from core.jobs.claim import claim
 from core.jobs.finish import finish
-from core.jobs.leases import control_of, fence, renew, start
+from core.jobs.leases import Fence, control_of, renew, start
 from core.states import Control
 from core.wire.worker import (
     PROTOCOL,
@@ -62,7 +61,7 @@ def register_worker(request: Request, caller: WorkerKey, body: JsonBody) -> Resp
         )
     wanted = parse(RegisterRequest, body)
     with state.db.begin() as tx:
-        reply = register(tx, state.db, wanted, ttl_seconds=state.settings.lease_ttl_seconds, now=state.clock.now())
+        reply = register(tx, wanted, ttl_seconds=state.settings.lease_ttl_seconds, now=state.clock.now())
     return json_response(reply)
 
 
@@ -78,7 +77,7 @@ def beat(request: Request, caller: WorkerKey, body: JsonBody) -> Response:
     state = state_of(request)
     wanted = parse(HeartbeatRequest, body)
     with state.db.begin() as tx:
-        reply = heartbeat(tx, state.db, wanted, ttl_seconds=state.settings.lease_ttl_seconds, now=state.clock.now())
+        reply = heartbeat(tx, wanted, ttl_seconds=state.settings.lease_ttl_seconds, now=state.clock.now())
     return json_response(reply)
 
 
@@ -94,7 +93,7 @@ def drain_self(request: Request, caller: WorkerKey, body: JsonBody) -> Response:
     state = state_of(request)
     wanted = parse(DrainRequest, body)
     with state.db.begin() as tx:
-        jobs = drain(tx, wanted.worker_id, now=state.clock.now())
+        jobs = drain(tx, wanted.worker_id, now=state.clock.now(), leaving=True)
     state.live.notify(*jobs)
     return Response(status_code=204)
 
@@ -111,7 +110,7 @@ def claim_job(request: Request, caller: WorkerKey, body: JsonBody) -> Response:
     state = state_of(request)
     wanted = parse(ClaimRequest, body)
     with state.db.begin() as tx:
-        claimed = claim(tx, state.db, request=wanted, ttl_seconds=state.settings.lease_ttl_seconds, now=state.clock.now())
+        claimed = claim(tx, request=wanted, ttl_seconds=state.settings.lease_ttl_seconds, now=state.clock.now())
         hit("claim.before_commit")
     hit("claim.after_commit")
     if claimed is None:
@@ -131,9 +130,8 @@ def start_attempt(request: Request, token: LeaseToken, attempt_id: AttemptId, bo
     state = state_of(request)
     wanted = parse(StartRequest, body)
     with state.db.begin() as tx:
-        job_id = fence(tx, attempt_id, token).job_id
-        start(tx, attempt_id, token, wanted, state.clock.now())
-    state.live.notify(job_id)
+        held = start(tx, attempt_id, token, wanted, state.clock.now())
+    state.live.notify(held.job_id)
     return Response(status_code=204)
 
 
@@ -148,9 +146,10 @@ async def renew_lease(request: Request, token: LeaseToken, attempt_id: AttemptId
     """Renews at once; the answer comes with a control word other than `seen`, at the latest after `wait_seconds`."""
     state = state_of(request)
     wanted = parse(RenewRequest, body)
-    control, job_id = await run_in_threadpool(_renew, state, attempt_id, token)
+    held = await run_in_threadpool(_renew, state, attempt_id, token)
+    control = held.control
     deadline = time.monotonic() + wanted.wait_seconds
-    with state.live.listen(job_id) as waiter:
+    with state.live.listen(held.job_id) as waiter:
         while control == wanted.seen and (left := deadline - time.monotonic()) > 0 and not state.live.is_closed:
             control = await run_in_threadpool(_control, state, attempt_id, token)
             if control == wanted.seen:
@@ -170,7 +169,7 @@ def finish_attempt(request: Request, token: LeaseToken, attempt_id: AttemptId, b
     state = state_of(request)
     wanted = parse(FinishRequest, body)
     with state.db.begin() as tx:
-        reply = finish(tx, state.db, attempt_id, token, wanted, state.clock.now())
+        reply = finish(tx, attempt_id, token, wanted, state.clock.now())
         hit("finish.before_commit")
     hit("finish.after_commit")
     state.live.notify(reply.job_id)
@@ -178,13 +177,12 @@ def finish_attempt(request: Request, token: LeaseToken, attempt_id: AttemptId, b
     return json_response(reply)
 
 
-def _renew(state: ApiState, attempt_id: str, token: str) -> tuple[Control, str]:
+def _renew(state: ApiState, attempt_id: str, token: str) -> Fence:
     with state.db.begin() as tx:
-        control = renew(tx, state.db, attempt_id, token, state.settings.lease_ttl_seconds)
-        job_id = fence(tx, attempt_id, token).job_id
+        held = renew(tx, attempt_id, token, state.settings.lease_ttl_seconds)
         hit("renew.before_commit")
     hit("renew.after_commit")
-    return control, job_id
+    return held
 
 
 def _control(state: ApiState, attempt_id: str, token: str) -> Control:

@@ -20,7 +20,7 @@ WorkerId = Annotated[str, Path(max_length=64, description="a worker's id, `wrk_.
 def list_all_workers(request: Request, caller: Reader, limit: Limit = 50, after: After = None) -> Response:
     state = state_of(request)
     with state.db.read() as tx:
-        page = list_workers(tx, state.db, caller.project_id, after=after, limit=limit)
+        page = list_workers(tx, caller.project_id, after=after, limit=limit)
     return json_response(page)
 
 
@@ -28,7 +28,7 @@ def list_all_workers(request: Request, caller: Reader, limit: Limit = 50, after:
 def get_one_worker(request: Request, caller: Reader, worker_id: WorkerId) -> Response:
     state = state_of(request)
     with state.db.read() as tx:
-        worker = get_worker(tx, state.db, caller.project_id, worker_id)
+        worker = get_worker(tx, caller.project_id, worker_id)
     return json_response(worker)
 
 
@@ -39,7 +39,7 @@ def drain_worker(request: Request, caller: Admin, worker_id: WorkerId) -> Respon
     state = state_of(request)
     with state.db.begin() as tx:
         jobs = drain(tx, worker_id, now=state.clock.now())
-        worker = get_worker(tx, state.db, caller.project_id, worker_id)
+        worker = get_worker(tx, caller.project_id, worker_id)
     state.live.notify(*jobs)
     return json_response(worker)
 
@@ -49,7 +49,7 @@ def undrain_worker(request: Request, caller: Admin, worker_id: WorkerId) -> Resp
     require_operator(caller)
     state = state_of(request)
     with state.db.begin() as tx:
-        undrain(tx, worker_id, now=state.clock.now())
-        worker = get_worker(tx, state.db, caller.project_id, worker_id)
+        undrain(tx, worker_id)
+        worker = get_worker(tx, caller.project_id, worker_id)
     state.doorbell.ring()
     return json_response(worker)
