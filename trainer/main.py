@@ -13,6 +13,7 @@ import time
 import traceback
 from datetime import timedelta
 from pathlib import Path
+from typing import NoReturn
 
 from pydantic import ValidationError
 from torch.distributed.elastic.multiprocessing.errors import record
@@ -27,7 +28,7 @@ from trainer.loop import train
 from trainer.metrics import Reporter
 from trainer.parallel import COLLECTIVE_TIMEOUT, is_peer_loss, join_ranks, leave
 from trainer.state import Learner, Run, State
-from trainer.stop import StopFlag, listen_for_stop
+from trainer.stop import StopFlag, die_of_sigterm, listen_for_stop
 from trainer.tasks import new_task
 from trainer.tasks.task import Task
 from trainer.tensor_files import write_tensors
@@ -56,7 +57,7 @@ def run_rank(root: Path, stop: StopFlag) -> int:
     except RuntimeError as error:
         if not is_peer_loss(error):
             raise
-        return be_a_victim(error, stop)
+        be_a_victim(error, stop)
 
 
 def do_attempt(root: Path, stop: StopFlag) -> int:
@@ -133,15 +134,18 @@ def end(run: Run, result: ResultFile | None) -> None:
     run.ranks.sum([0.0])
 
 
-def be_a_victim(error: RuntimeError, stop: StopFlag) -> int:
-    """Another rank ended this one's collective. Its own error file would claim the failure, so it waits to be told to go."""
+def be_a_victim(error: RuntimeError, stop: StopFlag) -> NoReturn:
+    """Another rank ended this one's collective. torchrun will send SIGTERM, and this rank dies of it, visibly not by its own doing.
+
+    An error file or an exit code of its own would claim the failure. Raises PeerLost when nobody comes.
+    """
     print(f"lost another rank: {error}", file=sys.stderr, flush=True)
     deadline = time.monotonic() + VICTIM_WAITS_SECONDS
     while not stop.asked:
         if time.monotonic() > deadline:
             raise PeerLost(str(error)) from error
         time.sleep(0.01)
-    return STOPPED
+    die_of_sigterm()
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import sklearn  # type: ignore[import-untyped]
-from sklearn.datasets import load_digits  # type: ignore[import-untyped]
+import sklearn
+from sklearn.datasets import load_digits
 
 from core.manifest import ManifestError, fsync, seal, verify
 
