@@ -19,7 +19,10 @@ from worker.tree import Tree
 log = logging.getLogger(__name__)
 
 PAD_SECONDS = 2.0
+KEEPER_SECONDS = 5.0
 SUPERVISOR = "worker.supervisor"
+
+_slow_keepers: "list[subprocess.Popen[bytes]]" = []
 
 
 class Launcher:
@@ -66,6 +69,8 @@ class Launcher:
     def _ask_pad(self, request: Request, descriptors: Sequence[int]) -> int:
         if self._pad_socket is None:
             raise PadUnavailable("this node has none")
+        # First without the devices: while a pad hangs, what was sent to it stays open, and so stay the locks.
+        ask(self._pad_socket, Request("ping"), timeout=self._pad_seconds)
         return ask(self._pad_socket, request, descriptors, timeout=self._pad_seconds)
 
     def _start_supervisor_cold(self, claim_json: bytes, lock_fd: int) -> int:
@@ -102,11 +107,16 @@ def _start_cold(plan: LaunchPlan, lock_fd: int) -> Tree:
         )
     channel.send(plan.to_json().encode())
     channel.send(START)
-    return Tree(plan.attempt_id, channel, launched="cold", collect=lambda: _wait(keeper))
+    return Tree(plan.attempt_id, channel, launched="cold", collect=lambda: _collect(keeper))
 
 
-def _wait(child: "subprocess.Popen[bytes]") -> None:
-    child.wait()
+def _collect(keeper: "subprocess.Popen[bytes]") -> None:
+    """Waits for a keeper whose channel is closed; it leaves when its tree is gone, at once unless the kernel cannot kill a process."""
+    try:
+        keeper.wait(KEEPER_SECONDS)
+    except subprocess.TimeoutExpired:
+        log.warning("a keeper is still killing", extra={"event": "keeper.slow", "pid": keeper.pid})
+        _slow_keepers.append(keeper)  # dropped, it would be reported as forgotten
 
 
 def start_pad(pad_socket: Path, modules: Sequence[str] = ()) -> "subprocess.Popen[str]":

@@ -99,13 +99,17 @@ def root_failure(failures: Iterable[RankFailure]) -> RankFailure:
     A rank that was killed or left with a code of its own had no peer to blame; an exception may be the echo of such an end
     (connection closed by peer), and an abort may follow an exception.
     """
+    return min(failures, key=_innocence)
 
-    def suspicion(failure: RankFailure) -> int:
-        if failure.message is not None:
-            return 1
-        return 2 if failure.exit_code in (-signal.SIGABRT, -signal.SIGTERM) else 0
 
-    return min(failures, key=suspicion)
+def _innocence(failure: RankFailure) -> int:
+    if failure.message is not None:
+        return 3 if _reason_of_exception(failure.message) is Reason.RANK_DIED else 1
+    return 2 if failure.exit_code in (-signal.SIGABRT, -signal.SIGTERM) else 0
+
+
+def _reason_of_exception(text: str) -> Reason:
+    return REASON_OF_EXCEPTION.get(ErrorFile(message=text).exception, Reason.USER_ERROR)
 
 
 def _blame(failure: RankFailure, evidence: Evidence, num_oom_kills: int) -> Outcome:
@@ -113,7 +117,7 @@ def _blame(failure: RankFailure, evidence: Evidence, num_oom_kills: int) -> Outc
     reason = _reason_of(failure, evidence, num_oom_kills)
     return Outcome(
         reason=reason,
-        message=_describe(failure, reason)[:MAX_MESSAGE],
+        message=_describe(failure, reason, evidence.log_tail)[:MAX_MESSAGE],
         rank=failure.rank,
         exit_code=failure.exit_code,
         stack=error.stack[:MAX_STACK] if error is not None and error.stack else None,
@@ -123,7 +127,7 @@ def _blame(failure: RankFailure, evidence: Evidence, num_oom_kills: int) -> Outc
 
 def _reason_of(failure: RankFailure, evidence: Evidence, num_oom_kills: int) -> Reason:
     if failure.message is not None:
-        return REASON_OF_EXCEPTION.get(ErrorFile(message=failure.message).exception, Reason.USER_ERROR)
+        return _reason_of_exception(failure.message)
     if failure.exit_code == -signal.SIGKILL:
         return Reason.HOST_OUT_OF_MEMORY if num_oom_kills else Reason.RANK_DIED
     if failure.exit_code == -signal.SIGABRT and TEARDOWN_ABORT in evidence.log_tail:
@@ -133,11 +137,13 @@ def _reason_of(failure: RankFailure, evidence: Evidence, num_oom_kills: int) -> 
     return Reason.USER_ERROR
 
 
-def _describe(failure: RankFailure, reason: Reason) -> str:
+def _describe(failure: RankFailure, reason: Reason, log_tail: str) -> str:
     if failure.message is not None:
         return failure.message
     if failure.exit_code >= 0:
-        return f"rank {failure.rank} exited with code {failure.exit_code}"
+        # A script of the user's own may not be recorded by torchrun; Python has told its log.
+        last_word = f": {log_tail.splitlines()[-1]}" if "Traceback (most recent call last)" in log_tail else ""
+        return f"rank {failure.rank} exited with code {failure.exit_code}{last_word}"
     try:
         name = signal.Signals(-failure.exit_code).name
     except ValueError:
@@ -165,7 +171,7 @@ def _without_a_failed_rank(evidence: Evidence, returncode: int | None) -> Outcom
 
 def _of_error_alone(error: ErrorFile, evidence: Evidence) -> Outcome:
     return Outcome(
-        reason=REASON_OF_EXCEPTION.get(error.exception, Reason.USER_ERROR),
+        reason=_reason_of_exception(error.text),
         message=error.text[:MAX_MESSAGE],
         stack=error.stack,
         log_tail=evidence.log_tail or None,

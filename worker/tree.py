@@ -87,7 +87,9 @@ class Tree:
         return descendants(self.agent_pid) if self.agent_pid is not None else []
 
     def close(self) -> None:
+        """Lets go of the tree: what still runs is killed by its keeper."""
         self._channel.close()
+        self._collect()
 
     def __enter__(self) -> "Tree":
         return self
@@ -112,7 +114,6 @@ class Tree:
         self.is_gone = True
         if self.returncode is None:
             self.returncode = KILLED
-        self._collect()
         return TreeEvent("gone", self.returncode)
 
     def _tell(self, message: bytes) -> None:

@@ -1,0 +1,49 @@
+"""A launch pad for the whole session, and the two ways to launch."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from core.run_dir import RunDir
+from tests.worker.trees import Site
+from worker.launcher import Launcher, start_pad
+
+# Enough to fork agents from; the whole list takes seconds more.
+PAD_MODULES = ("torch.distributed.run", "trainer.agent")
+How = Literal["warm", "cold"]
+
+
+@pytest.fixture(scope="session")
+def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The socket of a launch pad that is ready."""
+    path = tmp_path_factory.mktemp("pad") / "door"
+    with start_pad(path, PAD_MODULES) as pad:
+        assert pad.stdout is not None
+        assert '"ready": true' in pad.stdout.readline()
+        yield path
+        pad.terminate()
+        assert pad.wait(10) == 0
+
+
+@pytest.fixture(params=["warm", "cold"])
+def how(request: pytest.FixtureRequest) -> How:
+    """Runs the test with both ways to launch."""
+    how: How = request.param
+    return how
+
+
+@pytest.fixture
+def door_or_none(how: How, request: pytest.FixtureRequest) -> Path | None:
+    return request.getfixturevalue("door") if how == "warm" else None
+
+
+@pytest.fixture
+def launcher(door_or_none: Path | None) -> Launcher:
+    return Launcher(door_or_none)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(RunDir.create(tmp_path / "run"), tmp_path / "devices.lock")
