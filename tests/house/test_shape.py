@@ -17,6 +17,7 @@ MAX_PARAMETERS = 5
 MAX_NESTING = 4  # one more than we aim for: a `with` around a loop is often the clearest text
 ATTICS = re.compile(r"(^|_)(utils?|helpers?|managers?|services?|common|misc|crud)$")
 EVERYTHING = ("api", "core", "worker", "trainer", "trainyard", "migrations", "tests", "bench", "docs", "install.py")
+WRITTEN_BY_HAND = tuple(room for room in EVERYTHING if room != "migrations")  # a migration lists a whole table in one breath
 PRODUCT = ("api", "core", "worker", "trainer", "trainyard")
 BLOCKS = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.With, ast.AsyncWith, ast.Try, ast.Match)
 
@@ -30,7 +31,7 @@ def test_no_file_is_longer_than_one_idea() -> None:
 
 
 def test_no_function_is_longer_than_a_screen() -> None:
-    long = {f"{source.where(node)} {node.name}": _length(node) for source, node in _functions(EVERYTHING)}
+    long = {f"{source.where(node)} {node.name}": _length(node) for source, node in _functions(WRITTEN_BY_HAND)}
     expect_none({name: lines for name, lines in long.items() if lines > MAX_FUNCTION_LINES})
 
 
@@ -45,7 +46,7 @@ def test_no_function_takes_a_crowd_of_positional_parameters() -> None:
     guilty = [
         f"{source.where(node)} {node.name}"
         for source, node in _functions(PRODUCT)
-        if _num_positional(node) > MAX_PARAMETERS and not _is_route(node)
+        if _num_positional(node) > MAX_PARAMETERS and not _is_called_by_a_framework(source, node)
     ]
     expect_none(guilty)
 
@@ -73,9 +74,9 @@ def _num_positional(node: Function) -> int:
     return len([name for name in names if name not in ("self", "cls")])
 
 
-def _is_route(node: Function) -> bool:
-    """FastAPI calls these, by keyword; a decorator such as ``@router.get(...)`` or ``@app.command()`` marks them."""
-    return any(isinstance(decorator, ast.Call) for decorator in node.decorator_list)
+def _is_called_by_a_framework(source: Source, node: Function) -> bool:
+    """FastAPI and typer call these by keyword: ``@router.get(...)``, ``@app.command()`` and the commands of the CLI."""
+    return source.path.startswith("trainyard/cli/") or any(isinstance(decorator, ast.Call) for decorator in node.decorator_list)
 
 
 def _depth(node: ast.AST) -> int:
