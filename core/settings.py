@@ -39,6 +39,13 @@ class _FromEnvironment(BaseSettings):
             raise SettingsError("\n".join(lines)) from None
 
 
+def forget_our_environment() -> dict[str, str]:
+    """Takes our variables out of this process's environment, so that nothing it starts inherits a secret; the others, as a copy."""
+    for name in [name for name in os.environ if name.startswith("TRAINYARD_")]:
+        del os.environ[name]
+    return dict(os.environ)
+
+
 class ApiSettings(_FromEnvironment):
     database_url: SecretStr = SecretStr("sqlite:///./.trainyard/trainyard.db")
     broker_url: SecretStr | None = Field(default=None, description="without one, workers find jobs by polling alone")

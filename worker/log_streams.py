@@ -1,0 +1,69 @@
+"""What ranks print, byte by byte: finds torchrun's files and sends what is new, at the offset where the server's copy ends."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.run_dir import RunDir
+from worker.api_client import ApiRefused, AttemptApi
+from worker.outcome import last_lines
+from worker.patience import Patience
+
+MAX_CHUNK = 256 << 10
+STREAMS = ("stdout", "stderr")
+
+
+@dataclass(slots=True)
+class LogStream:
+    """One file of one rank; ``offset`` is where the next byte to send lies."""
+
+    rank: int
+    name: str
+    path: Path
+    offset: int = 0
+    is_full: bool = False
+
+    def send_some(self, api: AttemptApi, patience: Patience) -> bool:
+        """Sends at most ``MAX_CHUNK`` bytes; whether there was anything to send."""
+        if self.is_full or self.path.stat().st_size <= self.offset:
+            return False
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            data = file.read(MAX_CHUNK)
+        start = self.offset
+        try:
+            reply = patience.keep_trying(lambda: api.add_output(self.rank, self.name, start, data))
+        except ApiRefused as error:
+            if error.expected_offset is None or error.expected_offset == start:
+                raise
+            self.offset = error.expected_offset
+            return True
+        self.offset, self.is_full = reply.next_offset, reply.is_truncated
+        return bool(data)
+
+
+class LogStreams:
+    """All files of one attempt, below ``logs/<run>/attempt_0/<rank>/`` as torchrun lays them out."""
+
+    def __init__(self, run_dir: RunDir, num_ranks: int) -> None:
+        self._root = run_dir.logs
+        self._num_ranks = num_ranks
+        self._streams: dict[tuple[int, str], LogStream] = {}
+
+    def send_some(self, api: AttemptApi, patience: Patience) -> bool:
+        """One chunk of every stream that has one; whether there was any."""
+        self._find()
+        return any([stream.send_some(api, patience) for stream in self._streams.values()])
+
+    def tail(self, rank: int) -> str:
+        """The last lines that a rank printed, of its errors or else of its output."""
+        self._find()
+        found = (self._streams.get((rank, name)) for name in ("stderr", "stdout"))
+        return next((lines for stream in found if stream and (lines := last_lines(stream.path))), "")
+
+    def _find(self) -> None:
+        if len(self._streams) == self._num_ranks * len(STREAMS):
+            return
+        for path in self._root.glob("*/attempt_0/*/std*.log"):
+            rank, name = path.parent.name, path.stem
+            if rank.isdecimal() and name in STREAMS:
+                self._streams.setdefault((int(rank), name), LogStream(int(rank), name, path))

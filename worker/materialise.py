@@ -1,0 +1,133 @@
+"""Puts what a spec refers to on this node: datasets and base models, in a cache that concurrent jobs share."""
+
+import fcntl
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from core.manifest import Manifest, ManifestError, ManifestFile, seal, verify
+from core.spec import BuiltinDataset, Dataset, JobSpec, PathModel
+from core.states import Reason
+from core.wire.worker import ModelSource
+from worker.download import Downloader
+from worker.launcher import run_tool
+
+CONVERT_SECONDS = 600.0
+LOCK_PAUSE_SECONDS = 0.05
+
+
+class CannotPrepare(Exception):
+    """The attempt ends before it is launched."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Materialiser:
+    """``check`` raises when it has become pointless to go on: the lease is gone, or somebody asked to stop."""
+
+    def __init__(self, cache: Path, data_roots: Sequence[Path], downloader: Downloader, check: Callable[[], None]) -> None:
+        self._cache = cache
+        self._data_roots = data_roots
+        self._downloader = downloader
+        self._check = check
+
+    def dataset(self, dataset: Dataset | None) -> Path | None:
+        """The folder to train from. CannotPrepare when it may not be used, or cannot be made."""
+        if dataset is None:
+            return None
+        if isinstance(dataset, BuiltinDataset):
+            return self._builtin(dataset.builtin)
+        return self._local(Path(dataset.path), "dataset.path")
+
+    def base_model(self, spec: JobSpec, source: ModelSource | None) -> Path | None:
+        """The folder of the package to start from."""
+        if isinstance(spec.base_model, PathModel):
+            return self._local(Path(spec.base_model.path), "base_model.path")
+        if spec.base_model is None:
+            return None
+        if source is None:
+            raise CannotPrepare(Reason.PROTOCOL, "the claim does not say where the base model lies")
+        return self._download(source.files)
+
+    def _local(self, path: Path, field: str) -> Path:
+        """The folder itself, when every link on the way to it stays inside a root that the operator allows."""
+        try:
+            resolved = path.resolve(strict=True)
+        except (OSError, RuntimeError):
+            raise CannotPrepare(Reason.INVALID_DATA, f"{field}: {path} does not exist on this worker") from None
+        # Absent and forbidden read alike but for the roots' own contents: nothing outside them can be probed.
+        if not any(resolved.is_relative_to(root.resolve()) for root in self._data_roots):
+            raise CannotPrepare(Reason.INVALID_DATA, f"{field}: {path} does not lie inside the data roots of this worker")
+        if not resolved.is_dir():
+            raise CannotPrepare(Reason.INVALID_DATA, f"{field}: {path} is not a folder")
+        return resolved
+
+    def _builtin(self, name: str) -> Path:
+        folder = self._cache / "datasets" / name
+        if _is_sound(folder):
+            return folder
+        with self._alone(folder):
+            if not _is_sound(folder):
+                self._convert(name, folder)
+        return folder
+
+    def _convert(self, name: str, folder: Path) -> None:
+        argv = [sys.executable, "-m", f"trainer.data.{name}", str(folder)]
+        try:
+            done = run_tool(argv, CONVERT_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise CannotPrepare(Reason.STORAGE, f"the dataset {name} was not ready after {CONVERT_SECONDS:.0f} s") from None
+        if done.returncode != 0 or not _is_sound(folder):
+            raise CannotPrepare(Reason.STORAGE, f"the dataset {name} could not be made: {done.stderr.strip()[-2000:]}")
+
+    def _download(self, files: tuple[ManifestFile, ...]) -> Path:
+        folder = self._cache / "models" / content_key(files)
+        with self._alone(folder):
+            if not _is_sound(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+                part = folder.with_name(f".{folder.name}.part")
+                self._downloader.fetch(Manifest(files=files), part)
+                seal(part, {})
+                part.rename(folder)
+        return folder
+
+    @contextmanager
+    def _alone(self, folder: Path) -> Iterator[None]:
+        """One supervisor at a time works on this entry of the cache; the others wait as long as they may."""
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        pause = threading.Event()
+        with folder.with_name(f".{folder.name}.lock").open("wb") as file:
+            while not _try_lock(file.fileno()):
+                self._check()
+                pause.wait(LOCK_PAUSE_SECONDS)
+            yield
+
+
+def content_key(files: tuple[ManifestFile, ...]) -> str:
+    """A name for exactly these files."""
+    text = json.dumps(sorted((file.path, file.size, file.sha256) for file in files))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _try_lock(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_sound(folder: Path) -> bool:
+    try:
+        verify(folder)
+    except (ManifestError, OSError):
+        return False
+    return True

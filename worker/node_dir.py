@@ -1,0 +1,122 @@
+"""Where things lie on a node: run directories, caches, locks. One node, one folder, on a local file system."""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from core.run_dir import RunDir
+
+MAX_SOCKET_PATH = 100  # Linux takes 107 bytes and an end
+
+
+@dataclass(frozen=True, slots=True)
+class NodeDir:
+    """Names below ``work_dir``, which has to be absolute: supervisors and ranks have working directories of their own."""
+
+    root: Path
+
+    @classmethod
+    def create(cls, root: Path) -> "NodeDir":
+        node_dir = cls(root.absolute())
+        for folder in (node_dir.root, node_dir.jobs, node_dir.cache, node_dir.running):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return node_dir
+
+    @property
+    def jobs(self) -> Path:
+        return self.root / "jobs"
+
+    @property
+    def cache(self) -> Path:
+        """Datasets and base models, by content; shared by jobs."""
+        return self.root / "cache"
+
+    @property
+    def running(self) -> Path:
+        """One file for each live supervisor, locked by it."""
+        return self.root / "running"
+
+    @property
+    def device_locks(self) -> Path:
+        return self.root / "devices.lock"
+
+    @property
+    def node_lock(self) -> Path:
+        return self.root / "node.lock"
+
+    @property
+    def leaving(self) -> Path:
+        """There while the node is being drained by its own parent."""
+        return self.root / "leaving"
+
+    @property
+    def pad_socket(self) -> Path:
+        path = self.root / "pad.sock"
+        if len(os.fsencode(path)) <= MAX_SOCKET_PATH:
+            return path
+        short = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"trainyard-{os.getuid()}-{short}.sock"
+
+    def run_dir(self, job_id: str, attempt: int) -> RunDir:
+        return RunDir(self.jobs / job_id / f"a{attempt}")
+
+    def earlier_run_dirs(self, job_id: str, attempt: int) -> list[RunDir]:
+        """Of the attempts before this one that ran here, the newest first."""
+        numbers = [int(path.name[1:]) for path in (self.jobs / job_id).glob("a*") if path.name[1:].isdecimal()]
+        return [self.run_dir(job_id, number) for number in sorted(numbers, reverse=True) if number < attempt]
+
+    @contextmanager
+    def announced(self, job_id: str, attempt: int) -> Iterator[None]:
+        """While entered, everybody on this node sees that a supervisor of the job lives; ``kill -9`` ends that too."""
+        path = self.running / f"{job_id}.{attempt}"
+        with path.open("wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.write(str(os.getpid()).encode())
+            file.flush()
+            yield
+            path.unlink(missing_ok=True)
+
+    def running_jobs(self) -> set[str]:
+        """Jobs that have a live supervisor here."""
+        return {path.name.rpartition(".")[0] for path in self.running.iterdir() if _is_locked(path)}
+
+    def supervisors(self) -> list[int]:
+        """Pids of the live supervisors."""
+        return [int(text) for path in self.running.iterdir() if _is_locked(path) and (text := path.read_text())]
+
+    def prune_runs(self, older_than: timedelta) -> list[str]:
+        """Removes run directories of jobs that nothing has happened to for so long; returns the jobs."""
+        running = self.running_jobs()
+        deadline = time.time() - older_than.total_seconds()
+        gone = [folder for folder in self.jobs.iterdir() if folder.name not in running and _newest_change(folder) < deadline]
+        for folder in gone:
+            shutil.rmtree(folder, ignore_errors=True)
+        return [folder.name for folder in gone]
+
+
+def _newest_change(folder: Path) -> float:
+    try:
+        return max((path.stat().st_mtime for path in (folder, *folder.iterdir())), default=0.0)
+    except FileNotFoundError:
+        return time.time()
+
+
+def _is_locked(path: Path) -> bool:
+    """Whether a supervisor holds the file; one that a dead supervisor has left is removed."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            path.unlink(missing_ok=True)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
