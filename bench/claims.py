@@ -1,12 +1,9 @@
 """Claims over HTTP: 16 workers, 10,000 queued jobs, on each database; every job must be claimed exactly once."""
 
 import json
-import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 
-import httpx2
 import psutil
 
 from bench import load
@@ -33,16 +30,23 @@ def measure(service: Service, database: str) -> Row:
         service.url, lambda n: load.request("POST", f"{service.url}/v1/jobs", key=service.key, body=SPEC), connections=8, count=JOBS
     )
     assert run.statuses == {201: JOBS}, run.statuses
-    bodies = [claim_body(register(service, number)) for number in range(WORKERS)]
+    workers = [register(service, number) for number in range(WORKERS)]
+    target = f"{service.url}/v1/worker/claim"
     api = psutil.Process(service.pid)
     before = sum(api.cpu_times()[:2])
-    claimed, seconds = claim_all(service, bodies)
-    cpu = (sum(api.cpu_times()[:2]) - before) / len(claimed)
+    run = load.drive(
+        service.url,
+        lambda n: load.request("POST", target, key=service.worker_key, body=claim_body(workers[n % WORKERS])),
+        connections=WORKERS,
+        count=MEASURED,
+    )
+    cpu = (sum(api.cpu_times()[:2]) - before) / MEASURED
+    assert run.statuses == {200: MEASURED}, run.statuses
+    claimed = [json.loads(body)["job_id"] for body in run.bodies]
     doubled = [job for job, times in Counter(claimed).items() if times > 1]
     assert not doubled, f"{len(doubled)} jobs were claimed twice"
-    rate = len(claimed) / seconds
-    seen = f"{rate:.0f}/s, {1e6 * cpu:.0f} µs of server CPU each, {len(claimed)} claims, none double"
-    return Row(f"claims, {WORKERS} workers, {JOBS:,} queued, {database}", seen, "500/s", rate >= 500, COMMAND)
+    seen = f"{run.rate:.0f}/s, {1e6 * cpu:.0f} microseconds of server CPU each, {len(claimed)} claims, none double"
+    return Row(f"claims, {WORKERS} workers, {JOBS:,} queued, {database}", seen, "500/s", run.rate >= 500, COMMAND)
 
 
 def register(service: Service, number: int) -> str:
@@ -53,26 +57,3 @@ def register(service: Service, number: int) -> str:
 
 def claim_body(worker_id: str) -> bytes:
     return json.dumps({"worker_id": worker_id, "devices": [0]}).encode()
-
-
-def claim_all(service: Service, bodies: list[bytes]) -> tuple[list[str], float]:
-    claimed: list[str] = []
-    lock = threading.Lock()
-
-    def work(body: bytes) -> None:
-        headers = {"Authorization": f"Bearer {service.worker_key}", "Content-Type": "application/json"}
-        with httpx2.Client(headers=headers) as client:
-            while len(claimed) < MEASURED:
-                answer = client.post(f"{service.url}/v1/worker/claim", content=body)
-                answer.raise_for_status()
-                job = json.loads(answer.content)["job_id"]
-                with lock:
-                    claimed.append(job)
-
-    threads = [threading.Thread(target=work, args=(body,)) for body in bodies]
-    started = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return claimed, time.perf_counter() - started

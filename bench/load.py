@@ -14,11 +14,12 @@ Request = Callable[[int], bytes]
 
 @dataclass(slots=True)
 class Run:
-    """What one run saw: seconds per answer, and how many answers had each status."""
+    """What one run saw: seconds per answer, how many answers had each status, and their bodies."""
 
     seconds: float
     latencies: list[float] = field(default_factory=list)
     statuses: dict[int, int] = field(default_factory=dict)
+    bodies: list[bytes] = field(default_factory=list)
 
     @property
     def rate(self) -> float:
@@ -54,8 +55,9 @@ async def _drive(url: str, make: Request, connections: int, count: int) -> Run:
         for number in numbers:
             sent = time.perf_counter()
             writer.write(make(number))
-            status = await _read_answer(reader)
+            status, body = await _read_answer(reader)
             run.latencies.append(time.perf_counter() - sent)
+            run.bodies.append(body)
             run.statuses[status] = run.statuses.get(status, 0) + 1
         writer.close()
 
@@ -64,9 +66,7 @@ async def _drive(url: str, make: Request, connections: int, count: int) -> Run:
     return run
 
 
-async def _read_answer(reader: asyncio.StreamReader) -> int:
+async def _read_answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     head = await reader.readuntil(b"\r\n\r\n")
     length = next((int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0)
-    if length:
-        await reader.readexactly(length)
-    return int(head.split(b" ", 2)[1])
+    return int(head.split(b" ", 2)[1]), await reader.readexactly(length)

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.bed.postgres import Postgres
-from tests.bed.redis import Redis
+from tests.bed.binaries import find_postgres, find_redis
+from tests.bed.postgres import PostgresServer
+from tests.bed.redis import RedisServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +41,13 @@ class Service:
 
 @contextmanager
 def databases() -> Iterator[dict[str, str]]:
-    """A fresh SQLite file and a fresh PostgreSQL database."""
-    with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".bench-"))
-        postgres = stack.enter_context(Postgres.private())
-        yield {"SQLite": f"sqlite:///{folder}/ledger.db", "PostgreSQL": postgres.new_database()}
+    """A fresh SQLite file on this disk, and a fresh PostgreSQL that waits for the disk at every commit, as SQLite does."""
+    with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".bench-") as folder, ExitStack() as stack:
+        Path(folder).chmod(0o711)  # PostgreSQL runs as another account than root
+        postgres = PostgresServer(find_postgres(), Path(folder) / "postgres", durable=True)
+        postgres.start()
+        stack.callback(postgres.stop)
+        yield {"SQLite": f"sqlite:///{folder}/ledger.db", "PostgreSQL": postgres.url(postgres.create_database())}
 
 
 @contextmanager
@@ -100,8 +103,14 @@ def node(service: Service, *, launch: str = "warm", cpu_slots: int = 2) -> Itera
 
 @contextmanager
 def broker() -> Iterator[str]:
-    with Redis.private() as redis:
-        yield redis.url
+    """A private Redis on a unix socket, whose path must be short."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        redis = RedisServer(find_redis(), Path(folder), socket=True)
+        redis.start()
+        try:
+            yield redis.url
+        finally:
+            redis.stop()
 
 
 def run_api(environment: dict[str, str], *arguments: str) -> str:
