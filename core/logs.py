@@ -8,6 +8,8 @@ from typing import Any
 
 import structlog
 
+# They tell of every request, and at debug of every header.
+CHATTY = ("httpx2", "httpcore2")
 SECRET = re.compile(r"(ty_[A-Za-z0-9]{8}_)[A-Za-z0-9]+|(lease_)[A-Za-z0-9_-]{20,}|(://[^:/@\s]*:)[^@/\s]+(?=@)")
 
 
@@ -41,6 +43,8 @@ def configure_logs(level: str = "INFO", *, as_json: bool | None = None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _mask_record(_logger: Any, _method: str, record: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
