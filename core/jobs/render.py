@@ -101,5 +101,5 @@ def _seconds_left(phases: list[dict[str, Any]], progress: dict[str, Any] | None)
     steps = progress["step"] - phases[-1]["first_step"]
     if steps <= 0 or at <= first_at:
         return None
-    seconds_per_step: float = (at - first_at) / steps
-    return round(max(total - progress["step"], 0) * seconds_per_step, 3)
+    steps_left: int = max(total - progress["step"], 0)
+    return float(round(steps_left * (at - first_at) / steps, 3))
