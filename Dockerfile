@@ -20,6 +20,7 @@ COPY core core
 FROM build AS build-api
 COPY api api
 COPY migrations migrations
+COPY trainyard trainyard
 RUN pip install -c constraints.txt ".[server]"
 
 FROM build AS build-worker
@@ -32,6 +33,7 @@ RUN case "$TORCH" in \
     esac
 COPY trainer trainer
 COPY worker worker
+COPY trainyard trainyard
 RUN pip install -c constraints.txt ".[worker]"
 
 FROM base AS run
