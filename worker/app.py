@@ -66,6 +66,8 @@ def make_celery(settings: WorkerSettings, finder: JobFinder) -> Celery:
             "socket_connect_timeout": SOCKET_SECONDS,
             "socket_keepalive": True,
             "health_check_interval": 25,
+            # Celery gives every queue a routing key, which Redis would make a part of the topic; the bell is rung without one.
+            "fanout_patterns": False,
         },
     )
     register_tasks(celery, finder)
