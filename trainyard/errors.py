@@ -57,7 +57,8 @@ class ApiError(ClientError):
     """The server's refusal.
 
     ``code`` is stable and for programs, ``message`` is for people, ``param`` names the culprit, ``errors`` holds every
-    finding about the body with its JSON pointer, and ``request_id`` is what the server's log knows the request by.
+    finding about the body with its JSON pointer, ``request_id`` is what the server's log knows the request by, and
+    ``request`` is its method and path.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class ApiError(ClientError):
         param: str | None = None,
         errors: tuple[ErrorDetail, ...] = (),
         request_id: str | None = None,
+        request: str | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -77,6 +79,7 @@ class ApiError(ClientError):
         self.param = param
         self.errors = errors
         self.request_id = request_id
+        self.request = request
 
 
 class InvalidRequest(ApiError):
@@ -121,11 +124,12 @@ def error_of(response: httpx2.Response) -> ApiError:
     status = response.status_code
     kind = _BY_STATUS.get(status, ServerError if status >= 500 else InvalidRequest)
     request_id = response.headers.get("x-request-id")
+    request = f"{response.request.method} {response.request.url.path}"
     try:
         problem = ProblemDocument.model_validate_json(response.content)
     except ValidationError:
         text = " ".join(response.text.split())[:MAX_QUOTED] or "(no body)"
-        return kind(f"the server answered {status}: {text}", status=status, code=f"http_{status}", request_id=request_id)
+        return kind(f"the server answered {status}: {text}", status=status, code=f"http_{status}", request_id=request_id, request=request)
     return kind(
         problem.error.message,
         status=status,
@@ -133,4 +137,5 @@ def error_of(response: httpx2.Response) -> ApiError:
         param=problem.error.param,
         errors=tuple(problem.errors),
         request_id=problem.instance or request_id,
+        request=request,
     )

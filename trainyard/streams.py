@@ -24,26 +24,44 @@ def follow(
     Raises ApiError, and CannotConnect when the server stays away for longer than the transport's retries.
     """
     failures = 0
-    while True:
-        before = last_id
-        broken: httpx2.TransportError | None = None
-        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last_id} if last_id else {})
+    connection = _Connection(last_id)
+    while not connection.is_over:
+        before = connection.last_id
+        yield from connection.events(transport, path, params)
+        failures = 0 if connection.last_id != before else failures + 1
+        # An ordinary ending is asked about at once: after the last event the answer is 204.
+        if connection.trouble is not None or failures > 1:
+            _pause(transport, max(failures, 1), connection.trouble)
+
+
+class _Connection:
+    """One connection after another, and the place in the stream that they have come to."""
+
+    def __init__(self, last_id: str | None) -> None:
+        self.last_id = last_id
+        self.is_over = False
+        self.trouble: httpx2.TransportError | None = None
+
+    def events(self, transport: Transport, path: str, params: Parameters | None) -> Iterator[httpx2.ServerSentEvent]:
+        """The events of one more connection; how it ended is left in ``is_over`` and ``trouble``."""
+        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": self.last_id} if self.last_id else {})
         call = Call(method="GET", path=path, params=params, headers=headers, patience=SILENCE_SECONDS)
         with transport.stream(call) as response:
-            if response.status_code == NO_CONTENT:
+            self.is_over = response.status_code == NO_CONTENT
+            if self.is_over:
                 return
             _check_type(response)
             try:
-                for event in httpx2.EventSource(response, max_event_size=LARGEST_EVENT):
-                    if event.data:
-                        last_id = event.id or last_id
-                        yield event
+                yield from self._read(response)
+                self.trouble = None
             except httpx2.TransportError as error:
-                broken = error
-        failures = 0 if last_id != before else failures + 1
-        # An ordinary ending is asked about at once: after the last event the answer is 204.
-        if broken is not None or failures > 1:
-            _pause(transport, max(failures, 1), broken)
+                self.trouble = error
+
+    def _read(self, response: httpx2.Response) -> Iterator[httpx2.ServerSentEvent]:
+        for event in httpx2.EventSource(response, max_event_size=LARGEST_EVENT):
+            if event.data:
+                self.last_id = event.id or self.last_id
+                yield event
 
 
 def _check_type(response: httpx2.Response) -> None:

@@ -1,3 +1,5 @@
+"""A client without the settings of whoever runs the tests, and a server to be told what to answer."""
+
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any

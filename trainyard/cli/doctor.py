@@ -28,7 +28,7 @@ def doctor(
         print_json({"findings": [finding.as_data() for finding in findings]})
     else:
         rows = [(item.what, Text(item.verdict, style=_STYLES[item.verdict]), _words(item)) for item in findings]
-        print_table(("CHECK", "VERDICT", "WHAT WAS SEEN"), rows, empty="nothing to check")
+        print_table(("CHECK", "VERDICT", "WHAT WAS SEEN"), rows, empty="nothing to check", wraps="WHAT WAS SEEN")
     raise typer.Exit(1 if any(finding.verdict == "problem" for finding in findings) else 0)
 
 

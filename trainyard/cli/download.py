@@ -10,6 +10,7 @@ from core.wire.jobs import Artifact
 from trainyard.cli.session import AsJson, JobArgument, console, find_job, print_json, print_table, session_of
 from trainyard.cli.words import size
 from trainyard.client import Client
+from trainyard.errors import NotFound
 
 
 def register(app: typer.Typer) -> None:
@@ -25,7 +26,7 @@ def artifacts(context: typer.Context, job: JobArgument = "last", as_json: AsJson
         print_json(found)
         return
     rows = [(item.path, size(item.size), item.media_type, item.sha256) for item in found]
-    print_table(("PATH", "SIZE", "TYPE", "SHA-256"), rows, empty="no artifacts yet")
+    print_table(("PATH", "SIZE", "TYPE", "SHA-256"), rows, empty="no artifacts yet", wraps="TYPE")
 
 
 def download(
@@ -39,10 +40,12 @@ def download(
         job_id = find_job(client, job)
         target = folder or Path(job_id)
         paths = _download(client, job_id, target)
+    if not paths:
+        raise NotFound(f"{job_id} has left no artifacts yet", status=404, code="no_artifacts")
     if as_json:
         print_json({"job_id": job_id, "folder": str(target), "files": [str(path) for path in paths]})
     else:
-        console().print(f"{len(paths)} files in {target}, each with the SHA-256 that the server announced" if paths else "no artifacts yet")
+        console().print(f"{len(paths)} files in {target}, each with the SHA-256 that the server announced")
 
 
 def _download(client: Client, job_id: str, folder: Path) -> list[Path]:

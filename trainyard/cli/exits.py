@@ -74,12 +74,19 @@ def reported(*, as_json: bool) -> Iterator[None]:
 def _as_text(error: ClientError) -> str:
     lines = [f"Error: {error}"]
     if isinstance(error, ApiError):
-        if len(error.errors) > 1 or any(detail.pointer not in str(error) for detail in error.errors):
-            lines += [f"  {detail.pointer or '/'}: {detail.message}" for detail in error.errors]
-        if error.status >= 500 and error.request_id:
-            lines.append(f"  request {error.request_id}")
+        lines = _lines_of_refusal(error)
     lines += [f"  {advice}" for kind, advice in _ADVICE if isinstance(error, kind)]
     return "\n".join(lines)
+
+
+def _lines_of_refusal(error: ApiError) -> list[str]:
+    if error.errors:
+        return ["Error: the server found these problems:", *(f"  {detail.pointer or '/'}: {detail.message}" for detail in error.errors)]
+    where = f" ({error.request})" if error.status == 404 and error.request else ""
+    lines = [f"Error: {error}{where}"]
+    if error.status >= 500 and error.request_id:
+        lines.append(f"  The server's log has more under request {error.request_id}.")
+    return lines
 
 
 def _as_data(error: ClientError) -> dict[str, object]:

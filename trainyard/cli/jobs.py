@@ -46,7 +46,7 @@ def jobs(
         )
         for job in found
     ]
-    print_table(("JOB", "NAME", "RECIPE", "STATE", "PROGRESS", "CREATED"), rows, empty="no jobs")
+    print_table(("JOB", "NAME", "RECIPE", "STATE", "PROGRESS", "CREATED"), rows, empty="no jobs", wraps="PROGRESS")
 
 
 def status(

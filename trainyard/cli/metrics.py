@@ -40,4 +40,4 @@ def metrics(
         )
         for series in answer.series
     ]
-    print_table(("METRIC", "LAST", "MIN", "MAX", "POINTS", "STEP", "COURSE"), rows, empty="no metrics yet")
+    print_table(("METRIC", "LAST", "MIN", "MAX", "POINTS", "STEP", "COURSE"), rows, empty="no metrics yet", wraps="COURSE")

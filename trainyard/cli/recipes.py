@@ -21,7 +21,7 @@ def recipes(
         if name is None:
             found = list(client.recipes())
             rows = [(item.name, item.summary) for item in found]
-            print_json(found) if as_json else print_table(("RECIPE", "WHAT IT DOES"), rows, empty="no recipes")
+            print_json(found) if as_json else print_table(("RECIPE", "WHAT IT DOES"), rows, empty="no recipes", wraps="WHAT IT DOES")
             return
         recipe = client.recipe(name)
     if as_json:

@@ -17,6 +17,7 @@ from trainyard.client import Client
 from trainyard.errors import NotFound
 
 LAST = "last"
+PIPE_WIDTH = 400
 
 
 @dataclass
@@ -65,8 +66,9 @@ def find_worker(client: Client, reference: str) -> str:
 
 
 def console(*, stderr: bool = False) -> Console:
-    # What servers and jobs say is text, never markup.
-    return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+    # What servers and jobs say is text, never markup. A file or a pipe has no width to fit into.
+    out = Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+    return out if out.is_terminal else Console(stderr=stderr, markup=False, highlight=False, emoji=False, width=PIPE_WIDTH)
 
 
 def print_json(value: BaseModel | Iterable[BaseModel] | dict[str, Any] | list[Any]) -> None:
@@ -75,10 +77,11 @@ def print_json(value: BaseModel | Iterable[BaseModel] | dict[str, Any] | list[An
     typer.echo(to_json(document, indent=2))
 
 
-def print_table(columns: Iterable[str], rows: Iterable[Iterable[str | Text]], *, empty: str) -> None:
+def print_table(columns: Iterable[str], rows: Iterable[Iterable[str | Text]], *, empty: str, wraps: str | None = None) -> None:
+    """``wraps`` is the column that gives way on a narrow terminal; ids are never broken."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column != wraps)
     for row in rows:
         table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
     out = console()

@@ -55,7 +55,7 @@ def next_steps(folder: StateFolder, url: str) -> str:
         (
             "",
             "Ready. In another terminal, submit a job, wait for it, and download the model:",
-            f"  {curl} --json '{EXAMPLE}' {url}/v1/jobs",
+            f"  {curl} -H 'Content-Type: application/json' -d '{EXAMPLE}' {url}/v1/jobs",
             f"  {curl} '{url}/v1/jobs/JOB_ID?wait=60'",
             f"  {curl} -o model.tar {url}/v1/jobs/JOB_ID/archive",
             "or with the same key: trainyard submit --recipe image-classification -p dataset.builtin=digits --watch",

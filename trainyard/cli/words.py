@@ -66,7 +66,7 @@ def progress_line(job: Job) -> str:
         if progress.step:
             parts.append(f"step {progress.step}" + (f"/{progress.total_steps}" if progress.total_steps else ""))
         if progress.epoch is not None:
-            parts.append(f"epoch {progress.epoch}" + (f"/{progress.total_epochs}" if progress.total_epochs else ""))
+            parts.append(f"epoch {progress.epoch + 1}" + (f"/{progress.total_epochs}" if progress.total_epochs else ""))
     parts += [f"{name.replace('_', ' ')} {number(job.metrics[name])}" for name in _SHOWN_METRICS if name in job.metrics]
     if job.seconds_left is not None and not job.is_terminal:
         parts.append(f"{duration(job.seconds_left)} left")

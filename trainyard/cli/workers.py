@@ -51,7 +51,9 @@ def list_all(context: typer.Context, as_json: AsJson = False) -> None:
         )
         for item in found
     ]
-    print_table(("WORKER", "STATE", "BUSY", "LAUNCH", "TORCH", "JOBS", "SEEN", "ID"), rows, empty="no worker has registered yet")
+    print_table(
+        ("WORKER", "STATE", "BUSY", "LAUNCH", "TORCH", "JOBS", "SEEN", "ID"), rows, empty="no worker has registered yet", wraps="JOBS"
+    )
 
 
 @worker.command()

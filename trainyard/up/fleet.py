@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from trainyard.up.errors import Stopped, UpError
-from trainyard.up.process import Command, Process, bury_orphans, descendants
+from trainyard.up.process import Command, Process, bury_orphans, descendants, log_tail
 from trainyard.up.signals import Signals
 
 FIRST_DELAY = 0.5
@@ -126,4 +126,4 @@ def _ending(code: int) -> str:
 
 
 def _evidence(member: Member) -> str:
-    return f"the end of {member.command.log}:\n{member.process.log_tail()}"
+    return f"the end of {member.command.log}:\n{log_tail(member.command.log)}"

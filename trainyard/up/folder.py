@@ -62,6 +62,17 @@ class StateFolder:
     def connection(self) -> Path:
         return self.root / CONNECTION_FILE
 
+    @property
+    def ready(self) -> Path:
+        return self.root / "ready"
+
+    def is_ready(self, parent: int) -> bool:
+        """Whether this parent has said that every part is up."""
+        try:
+            return self.ready.read_text() == str(parent)
+        except FileNotFoundError:
+            return False
+
     def log(self, name: str) -> Path:
         return self.root / "logs" / f"{name}.log"
 

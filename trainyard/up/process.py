@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from trainyard.up.errors import ToolFailed
+
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -56,24 +58,39 @@ class Process:
         """Nothing happens when it has ended."""
         self._child.send_signal(number)
 
-    def log_tail(self, lines: int = 15) -> str:
-        return "\n".join(self.command.log.read_text(errors="replace").splitlines()[-lines:])
+    def stop(self, seconds: float) -> None:
+        """SIGTERM, and SIGKILL when it has not ended after so many seconds."""
+        self.send(signal.SIGTERM)
+        try:
+            self._child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.send(signal.SIGKILL)
+            self._child.wait()
 
 
 def run_tool(command: Command) -> str:
-    """What a short command prints. Raises subprocess.SubprocessError; its stderr goes to the log."""
-    with command.log.open("ab") as log:
-        done = subprocess.run(  # noqa: S603  # as above
-            command.argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            env=dict(command.environment),
-            check=True,
-            text=True,
-            timeout=TOOL_SECONDS,
-        )
+    """What a short command prints. Raises ToolFailed; its stderr goes to the log."""
+    try:
+        with command.log.open("ab") as log:
+            done = subprocess.run(  # noqa: S603  # as above
+                command.argv,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=dict(command.environment),
+                check=True,
+                text=True,
+                timeout=TOOL_SECONDS,
+            )
+    except subprocess.CalledProcessError as error:
+        raise ToolFailed(f"exit code {error.returncode}; the end of {command.log}:\n{log_tail(command.log)}") from None
+    except subprocess.TimeoutExpired:
+        raise ToolFailed(f"no end within {TOOL_SECONDS:.0f} s; the end of {command.log}:\n{log_tail(command.log)}") from None
     return done.stdout
+
+
+def log_tail(log: Path, lines: int = 15) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
 
 
 def adopt_orphans() -> None:

@@ -1,6 +1,6 @@
 """The story of ``trainyard up``, from the first folder to the last process."""
 
-import subprocess
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ from trainyard.client import Client
 from trainyard.errors import CannotConnect, ServerError, Unauthenticated
 from trainyard.retrying import RetryPolicy
 from trainyard.settings import inherited_environment, own_variables, runtime_folder
-from trainyard.up.errors import Stopped, UpError
+from trainyard.up.errors import Stopped, ToolFailed, UpError
 from trainyard.up.fleet import Fleet, Say
 from trainyard.up.folder import StateFolder, locked, predecessors_gone
 from trainyard.up.plan import Plan, UpOptions, choose_port, make_plan
@@ -40,11 +40,13 @@ def run_up(options: UpOptions, say: Say, on_ready: Callable[[StateFolder, str], 
         fleet = Fleet(signals, say, kept_by_children)
         try:
             _start(plan, fleet, say)
+            folder.ready.write_text(str(os.getpid()))
             on_ready(folder, plan.url)
             fleet.tend()
         except Stopped:
             pass  # while it started; what is there is stopped below
         finally:
+            folder.ready.unlink(missing_ok=True)
             fleet.stop(patience=PATIENCE)
 
 
@@ -90,9 +92,8 @@ def _start_redis(plan: Plan, fleet: Fleet, say: Say) -> None:
 def _run(command: Command, failure: str) -> str:
     try:
         return run_tool(command)
-    except subprocess.SubprocessError as error:
-        end = "\n".join(command.log.read_text(errors="replace").splitlines()[-10:])
-        raise UpError(f"{failure} ({type(error).__name__}); the end of {command.log}:\n{end}") from None
+    except ToolFailed as error:
+        raise UpError(f"{failure}: {error}") from None
 
 
 def _key(plan: Plan, path: Path, name: str, scopes: str) -> str:
