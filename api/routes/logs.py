@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass
-from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -51,7 +50,7 @@ def read_logs(
     """
     state = state_of(request)
     if wants_events(request):
-        return _follow(request, caller.project_id, job_id, attempt, Wanted(rank, stream), last_event_id)
+        return _follow(request, _Follower(state, caller.project_id, job_id, Wanted(rank, stream)), attempt, last_event_id)
     with state.db.snapshot() as tx:
         output = find_output(tx, caller.project_id, job_id, attempt)
         name = (rank or 0, stream or "stdout")
@@ -67,35 +66,44 @@ class _Position:
     is_announced: bool = False  # the follower knows that this attempt has begun
 
 
-def _follow(request: Request, project_id: str, job_id: str, attempt: int | None, wanted: Wanted, last_event_id: str | None) -> Response:
+@dataclass(frozen=True, slots=True)
+class _Follower:
+    """Who follows which streams of which job."""
+
+    state: ApiState
+    project_id: str
+    job_id: str
+    wanted: Wanted
+
+    def read(self, position: _Position) -> Chunk[_Position]:
+        """What the ledger has behind ``position``, as events."""
+        with self.state.db.snapshot() as tx:
+            output, pieces = find_news(tx, self.project_id, self.job_id, position.place, self.wanted)
+        place = position.place or Place(output.attempt)
+        events: list[bytes] = []
+        if output.attempt and not position.is_announced:
+            events.append(event(json.dumps({"attempt": output.attempt}).encode(), id=str(place), name="attempt"))
+        has_read = False
+        for page in [render(output, piece, self.state.store) for piece in pieces]:
+            if page.next_offset > page.offset:  # else a character waits for its last bytes
+                has_read = True
+                place = place.moved(page.rank, page.stream, page.next_offset)
+                events.append(event(page.model_copy(update={"streams": []}).model_dump_json().encode(), id=str(place), name="log"))
+        if has_read or not output.is_closed:
+            return Chunk(events, _Position(place, is_announced=True), is_over=False, has_more=has_read)
+        if output.next_attempt is not None:
+            return Chunk(events, _Position(Place(output.next_attempt)), is_over=False, has_more=True)
+        if output.is_job_over:
+            events.append(event(b"{}", id=str(place), name="end"))
+        return Chunk(events, _Position(place, is_announced=True), is_over=output.is_job_over)
+
+
+def _follow(request: Request, follower: _Follower, attempt: int | None, last_event_id: str | None) -> Response:
     if last_event_id:
         start = _Position(Place.parse(last_event_id), is_announced=True)
     else:
         start = _Position(Place(attempt) if attempt is not None else None)
-    read = partial(_news, state_of(request), project_id, job_id, wanted)
-    first = read(start)  # a foreign job is told now; once a stream has begun no error can be
+    first = follower.read(start)  # a foreign job is told now; once a stream has begun no error can be
     if last_event_id and first.is_over and len(first.events) == 1:
         return Response(status_code=204)  # only the end would follow: an EventSource stops asking
-    return event_stream(request, (job_id, f"{job_id}/logs"), read, start)
-
-
-def _news(state: ApiState, project_id: str, job_id: str, wanted: Wanted, position: _Position) -> Chunk[_Position]:
-    with state.db.snapshot() as tx:
-        output, pieces = find_news(tx, project_id, job_id, position.place, wanted)
-    place = position.place or Place(output.attempt)
-    events: list[bytes] = []
-    if output.attempt and not position.is_announced:
-        events.append(event(json.dumps({"attempt": output.attempt}).encode(), id=str(place), name="attempt"))
-    has_read = False
-    for page in [render(output, piece, state.store) for piece in pieces]:
-        if page.next_offset > page.offset:  # else a character waits for its last bytes
-            has_read = True
-            place = place.moved(page.rank, page.stream, page.next_offset)
-            events.append(event(page.model_copy(update={"streams": []}).model_dump_json().encode(), id=str(place), name="log"))
-    if has_read or not output.is_closed:
-        return Chunk(events, _Position(place, is_announced=True), is_over=False, has_more=has_read)
-    if output.next_attempt is not None:
-        return Chunk(events, _Position(Place(output.next_attempt)), is_over=False, has_more=True)
-    if output.is_job_over:
-        events.append(event(b"{}", id=str(place), name="end"))
-    return Chunk(events, _Position(place, is_announced=True), is_over=output.is_job_over)
+    return event_stream(request, (follower.job_id, f"{follower.job_id}/logs"), follower.read, start)

@@ -1,7 +1,7 @@
 """Metrics of a job: thinned series, or new points as they come."""
 
 import json
-from functools import partial
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -51,37 +51,45 @@ def read_metrics(
     """
     state = state_of(request)
     if wants_events(request):
-        return _follow(request, caller.project_id, job_id, tuple(name), max_points, last_event_id)
+        return _follow(request, _Follower(state, caller.project_id, job_id, tuple(name), max_points), last_event_id)
     with state.db.snapshot() as tx:
         metrics = job_metrics(tx, caller.project_id, job_id, names=name, max_points=max_points, attempt=attempt)
     return json_response(metrics)
 
 
-def _follow(request: Request, project_id: str, job_id: str, names: tuple[str, ...], max_points: int, last_event_id: str | None) -> Response:
+@dataclass(frozen=True, slots=True)
+class _Follower:
+    """Who follows which metrics of which job."""
+
+    state: ApiState
+    project_id: str
+    job_id: str
+    names: tuple[str, ...]
+    max_points: int
+
+    def read(self, place: Place | None) -> Chunk[Place | None]:
+        """What the ledger has behind ``place``, as events."""
+        with self.state.db.snapshot() as tx:
+            is_over = require_job(tx, self.project_id, self.job_id).state in FINAL
+            news = points_after(tx, self.job_id, place, self.names) if place is not None else None
+            if news is None:
+                place = present_place(tx, self.job_id)
+                series = job_metrics(tx, self.project_id, self.job_id, names=self.names, max_points=self.max_points)
+                events = [event(series.model_dump_json().encode(), id=str(place), name="series")]
+            else:
+                events = [event(_points_json(points), id=str(points.place), name="points") for points in news]
+                place = news[-1].place if news else place
+        if is_over:
+            events.append(event(b"{}", id=str(place), name="end"))
+        return Chunk(events, place, is_over=is_over)
+
+
+def _follow(request: Request, follower: _Follower, last_event_id: str | None) -> Response:
     start = Place.parse(last_event_id) if last_event_id else None
-    read = partial(_news, state_of(request), project_id, job_id, names, max_points)
-    first = read(start)  # a foreign job is told now; once a stream has begun no error can be
+    first = follower.read(start)  # a foreign job is told now; once a stream has begun no error can be
     if start is not None and first.is_over and len(first.events) == 1:
         return Response(status_code=204)  # only the end would follow: an EventSource stops asking
-    return stream(request, (job_id, f"{job_id}/metrics"), read, start)
-
-
-def _news(
-    state: ApiState, project_id: str, job_id: str, names: tuple[str, ...], max_points: int, place: Place | None
-) -> Chunk[Place | None]:
-    with state.db.snapshot() as tx:
-        is_over = require_job(tx, project_id, job_id).state in FINAL
-        news = points_after(tx, job_id, place, names) if place is not None else None
-        if news is None:
-            place = present_place(tx, job_id)
-            series = job_metrics(tx, project_id, job_id, names=names, max_points=max_points)
-            events = [event(series.model_dump_json().encode(), id=str(place), name="series")]
-        else:
-            events = [event(_points_json(points), id=str(points.place), name="points") for points in news]
-            place = news[-1].place if news else place
-    if is_over:
-        events.append(event(b"{}", id=str(place), name="end"))
-    return Chunk(events, place, is_over=is_over)
+    return stream(request, (follower.job_id, f"{follower.job_id}/metrics"), follower.read, start)
 
 
 def _points_json(news: NewPoints) -> bytes:

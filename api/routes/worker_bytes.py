@@ -67,7 +67,8 @@ def add_output(
     now = state.clock.now()
     with state.db.begin() as tx:
         lease = fence(tx, attempt_id, token)
-        reply = append_log(tx, lease, rank, stream, offset, body, limit=state.settings.max_log_bytes_per_attempt, now=now)
+        limit = state.settings.max_log_bytes_per_attempt
+        reply = append_log(tx, lease, rank, stream, offset=offset, data=body, limit=limit, now=now)
     state.live.notify(f"{lease.job_id}/logs")
     return json_response(reply)
 

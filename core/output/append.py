@@ -16,7 +16,7 @@ MAX_APPEND = 256 * 1024
 SMALL_CHUNK = 4 * 1024  # a last chunk below this grows instead of getting a successor
 
 
-def append_log(tx: Connection, fence: Fence, rank: int, stream: str, offset: int, data: bytes, *, limit: int, now: datetime) -> LogReply:
+def append_log(tx: Connection, fence: Fence, rank: int, stream: str, *, offset: int, data: bytes, limit: int, now: datetime) -> LogReply:
     """Stores ``data`` (at most ``MAX_APPEND`` bytes) if it begins where the stored bytes end; secrets in it are hidden first.
 
     Bytes that are stored already are a no-op; any other offset raises OffsetMismatch with the right one. ``limit`` is for

@@ -30,7 +30,7 @@ def store(tmp_path: Path) -> FolderStore:
 
 def put(db: Database, lease: Leased, offset: int, data: bytes, *, rank: int = 0, stream: str = "stdout", limit: int = 64 * MIB) -> LogReply:
     with db.begin() as tx:
-        return append_log(tx, fence(tx, lease.attempt_id, lease.token), rank, stream, offset, data, limit=limit, now=NOW)
+        return append_log(tx, fence(tx, lease.attempt_id, lease.token), rank, stream, offset=offset, data=data, limit=limit, now=NOW)
 
 
 def page(

@@ -1,0 +1,62 @@
+"""kill -9 of the API in the middle of an upload: the durable part stays, the rest follows, the digest decides."""
+
+import os
+import socket
+from pathlib import Path
+
+import httpx2
+
+from tests.api.serving import SPEC
+from tests.api.shipping import sha256_of
+from tests.api.test_process import ApiProcess
+from tests.bed.waiting import until
+
+DATA = os.urandom(24 << 20)
+SHA = sha256_of(DATA)
+
+
+def test_promise_19_an_upload_survives_a_kill_of_the_server(sqlite_url: str, tmp_path: Path) -> None:
+    api = ApiProcess(sqlite_url, tmp_path)
+    admin, worker = api.key(), api.key("worker")
+    first = api.serve()
+    try:
+        attempt, lease = _claimed(api, admin, worker)
+        head = f"PUT {attempt}/blobs/{SHA}?offset=0&size={len(DATA)} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        head += f"Authorization: Bearer {lease}\r\nContent-Length: {len(DATA)}\r\n\r\n"
+        sent = 16 << 20
+        with socket.create_connection(("127.0.0.1", api.port)) as connection:
+            connection.sendall(head.encode() + DATA[:sent])
+            staged = tmp_path / "bytes" / "staging"
+            until(lambda: sum(path.stat().st_size for path in staged.iterdir()) > 1 << 20, within=20, what="bytes arrive")
+            first.kill9()
+    finally:
+        first.stop()
+    second = api.serve()
+    try:
+        with httpx2.Client(base_url=api.url, headers={"Authorization": f"Bearer {lease}"}, timeout=30) as http:
+            status = http.get(f"{attempt}/blobs/{SHA}/upload").json()
+            assert 0 < status["offset"] <= sent
+            assert not status["is_complete"]
+            rest = http.put(
+                f"{attempt}/blobs/{SHA}", params={"offset": status["offset"], "size": len(DATA)}, content=DATA[status["offset"] :]
+            )
+            assert rest.json() == {"offset": len(DATA), "is_complete": True}
+            manifest = {"files": [{"path": "model.pt2", "size": len(DATA), "sha256": SHA}]}
+            assert http.post(f"{attempt}/artifacts", json={"manifest": manifest}).status_code == 200
+        with api.client(admin) as http:
+            job_id = http.get("/v1/jobs").json()["data"][0]["id"]
+            assert sha256_of(http.get(f"/v1/jobs/{job_id}/artifacts/model.pt2").content) == SHA
+    finally:
+        second.stop()
+
+
+def _claimed(api: ApiProcess, admin: str, worker: str) -> tuple[str, str]:
+    """The URL and the lease token of a claimed attempt."""
+    with api.client(admin) as http:
+        assert http.post("/v1/jobs", json=SPEC).status_code == 201
+    with api.client(worker) as http:
+        devices = [{"index": 0, "name": "cpu slot"}]
+        node = {"name": "node-1", "protocol": 1, "version": "0.1.0", "accelerator": "cpu", "devices": devices}
+        worker_id = http.post("/v1/worker/register", json=node).json()["worker_id"]
+        claim = http.post("/v1/worker/claim", json={"worker_id": worker_id, "devices": [0]}).json()
+    return f"/v1/worker/attempts/{claim['attempt_id']}", claim["lease_token"]
