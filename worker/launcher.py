@@ -55,7 +55,7 @@ class Launcher:
         """
         self._supervisors = [child for child in self._supervisors if child.poll() is None]
         for_supervisor, ours = os.pipe()
-        with open(ours, "wb", buffering=0) as claim, open(for_supervisor, "rb", buffering=0) as source:
+        with open(ours, "wb") as claim, open(for_supervisor, "rb", buffering=0) as source:
             try:
                 pid = self._ask_pad(Request("supervisor"), (source.fileno(), lock_fd))
             except PadUnavailable as error:
@@ -76,7 +76,7 @@ class Launcher:
     def _start_supervisor_cold(self, claim_json: bytes, lock_fd: int) -> int:
         # Another pipe than the one that was offered to the pad: a fork that comes too late must read nothing.
         for_supervisor, ours = os.pipe()
-        with open(ours, "wb", buffering=0) as claim, open(for_supervisor, "rb", buffering=0) as source:
+        with open(ours, "wb") as claim, open(for_supervisor, "rb", buffering=0) as source:
             child = subprocess.Popen(  # noqa: S603 - our own module, by the interpreter that runs us
                 [sys.executable, "-m", SUPERVISOR, str(source.fileno()), str(lock_fd)],
                 stdin=subprocess.DEVNULL,
