@@ -2,10 +2,13 @@
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 from api.app import create_app
 from api.server import make_server
@@ -44,6 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def serve(settings: ApiSettings, options: argparse.Namespace) -> int:
     configure_logs(settings.log_level)
+    # Uvicorn raises the signal that stopped it once more when everything has ended: then this makes the exit code 0.
+    signal.signal(signal.SIGTERM, _leave)
     url = settings.database_url.get_secret_value()
     with sole_server(url):
         if options.migrate:
@@ -95,6 +100,10 @@ def _parser() -> argparse.ArgumentParser:
     making.set_defaults(command=create_first_key)
     commands.add_parser("openapi", help="print the OpenAPI document").set_defaults(command=openapi)
     return parser
+
+
+def _leave(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(0)
 
 
 def _scopes(text: str) -> tuple[Scope, ...]:

@@ -16,7 +16,7 @@ from api.maintenance import Maintenance
 from api.measures import Measures
 from api.openapi import install_openapi
 from api.request_log import RequestLog
-from api.routes import install_routes
+from api.routes import install_routes, templates
 from core.artifacts.store import FolderStore
 from core.clock import Clock, SystemClock
 from core.db.engine import Database
@@ -43,7 +43,7 @@ def create_app(settings: ApiSettings, *, clock: Clock | None = None) -> FastAPI:
     # The last one added is the outermost.
     app.add_middleware(HostCheck, allowed=(settings.host, *settings.allowed_hosts))
     app.add_middleware(SecurityHeaders)
-    app.add_middleware(RequestLog, measures=state.measures)
+    app.add_middleware(RequestLog, measures=state.measures, templates=templates())
     return app
 
 

@@ -74,7 +74,8 @@ class KeyWith(SecurityBase):
         self.model = HTTPBearer(description="An API key: `Authorization: Bearer ty_...`")
 
     async def __call__(self, request: Request) -> Caller:
-        caller = await request.app.state.trainyard.keys.caller(bearer(request))
+        keys: KeyCache = request.app.state.trainyard.keys
+        caller = await keys.caller(bearer(request))
         if self.accepted.isdisjoint(caller.scopes):
             raise Forbidden(f"this needs a key with the scope '{self.scope}'")
         return caller

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from celery import Celery
-from kombu import Exchange
+from kombu.entity import Exchange
 from kombu.exceptions import OperationalError
 
 from api.measures import Measures
@@ -18,7 +18,7 @@ from api.measures import Measures
 log = logging.getLogger("trainyard.api.doorbell")
 
 TASK = "worker.tasks.look_for_work"
-EXCHANGE = Exchange("trainyard.doorbell", type="fanout")
+EXCHANGE = Exchange("trainyard.doorbell", type="fanout")  # type: ignore[no-untyped-call]
 SEND_SECONDS = 2.0
 EXPIRES_SECONDS = 60.0
 

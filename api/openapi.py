@@ -63,4 +63,4 @@ def _body_schemas() -> dict[str, Any]:
     roots, definitions = GenerateJsonSchema(ref_template=REF).generate_definitions(inputs)  # type: ignore[arg-type]
     # A model among the roots is a reference to its own definition; the union of recipes has none and gets its name here.
     named = {name: schema for (name, _mode), schema in roots.items() if schema.get("$ref") != REF.format(model=name)}
-    return {**definitions, **named}
+    return {**{str(name): schema for name, schema in definitions.items()}, **named}

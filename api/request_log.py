@@ -2,6 +2,8 @@
 
 import logging
 import time
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -15,9 +17,11 @@ log = logging.getLogger("trainyard.api.requests")
 class RequestLog:
     """The outermost layer. Reads and the workers' steady calls are logged at debug, the rest at info."""
 
-    def __init__(self, app: ASGIApp, measures: Measures) -> None:
+    def __init__(self, app: ASGIApp, measures: Measures, templates: Mapping[Callable[..., Any], str]) -> None:
+        """``templates``: the path of each endpoint with its parameters' names, so that ids do not become labels without end."""
         self.app = app
         self.measures = measures
+        self.templates = templates
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -47,7 +51,7 @@ class RequestLog:
         self._log(scope, request_id, status, time.perf_counter() - started)
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
-        route = _template(scope)
+        route = self.templates.get(scope.get("endpoint", _nothing), "unmatched")
         self.measures.requests.labels(scope["method"], route, str(status)).inc()
         self.measures.seconds.labels(scope["method"], route).observe(seconds)
 
@@ -65,7 +69,5 @@ class RequestLog:
             )
 
 
-def _template(scope: Scope) -> str:
-    """The route's path with its parameters' names, so that ids do not become labels without end."""
-    route = scope.get("route")
-    return str(getattr(route, "path", "unmatched"))
+def _nothing() -> None:
+    """Stands for the endpoint of a request that no route matched."""

@@ -1,6 +1,10 @@
 """One file per resource. Routes hold no SQL: they open a transaction, call a verb of core, and answer."""
 
-from fastapi import APIRouter, FastAPI
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
 
 from api.routes import (
     artifacts,
@@ -18,13 +22,18 @@ from api.routes import (
     workers,
 )
 
+PREFIX = "/v1"
 # In the order in which the API document lists them.
 VERSIONED = (jobs, attempts, events, metrics, logs, checkpoints, artifacts, recipes, workers, keys, worker_side, worker_bytes)
 
 
 def install_routes(app: FastAPI) -> None:
-    v1 = APIRouter(prefix="/v1")
     for module in VERSIONED:
-        v1.include_router(module.router)
-    app.include_router(v1)
+        app.include_router(module.router, prefix=PREFIX)
     app.include_router(health.router)
+
+
+def templates() -> dict[Callable[..., Any], str]:
+    """The path of each endpoint, with its parameters' names in it."""
+    prefixed = [(PREFIX, module.router) for module in VERSIONED] + [("", health.router)]
+    return {route.endpoint: prefix + route.path for prefix, router in prefixed for route in router.routes if isinstance(route, APIRoute)}

@@ -7,11 +7,12 @@ from fastapi import APIRouter, Path, Request, Response
 from api.deps import After, JobId, Limit, Reader, state_of
 from api.errors import ERRORS
 from api.respond import json_response
+from api.strict_route import StrictRoute
 from core.jobs.queries import get_attempt, list_attempts
 from core.wire.base import Page
 from core.wire.jobs import Attempt
 
-router = APIRouter(prefix="/jobs/{job_id}/attempts", tags=["jobs"])
+router = APIRouter(prefix="/jobs/{job_id}/attempts", tags=["jobs"], route_class=StrictRoute)
 
 
 @router.get("", summary="List a job's attempts, newest first", response_model=Page[Attempt], responses=ERRORS(404))

@@ -10,13 +10,14 @@ from api.deps import ApiState, JobId, Limit, Reader, state_of
 from api.errors import ERRORS
 from api.respond import json_response
 from api.sse import Chunk, event, stream, wants_events
+from api.strict_route import StrictRoute
 from core.jobs.events import list_events
 from core.jobs.queries import require_job
 from core.states import FINAL
 from core.wire.base import Page
 from core.wire.jobs import Event
 
-router = APIRouter(prefix="/jobs/{job_id}/events", tags=["jobs"])
+router = APIRouter(prefix="/jobs/{job_id}/events", tags=["jobs"], route_class=StrictRoute)
 
 STREAM_CHUNK = 200
 Seq = Annotated[int | None, Query(ge=0, le=2**31 - 1, description="only events after this sequence number")]

@@ -13,6 +13,7 @@ from api.idempotent import Answer, IdempotencyKey, once
 from api.job_view import JobView, view_job, wait_for_job
 from api.openapi import body_of
 from api.respond import json_response
+from api.strict_route import StrictRoute
 from core.access.keys import Caller
 from core.failpoints import hit
 from core.jobs.cancel import cancel
@@ -26,7 +27,7 @@ from core.states import JobState
 from core.wire.base import Page
 from core.wire.jobs import Job, ValidationReport
 
-router = APIRouter(prefix="/jobs", tags=["jobs"])
+router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=StrictRoute)
 
 Wait = Annotated[
     float,

@@ -11,12 +11,13 @@ from api.errors import ERRORS
 from api.idempotent import Answer, IdempotencyKey, once
 from api.openapi import body_of
 from api.respond import json_bytes, json_response
+from api.strict_route import StrictRoute
 from core.access.keys import Caller, create_key, list_keys, revoke_key
 from core.errors import Conflict, Forbidden
 from core.wire.base import Page
 from core.wire.keys import ApiKey, CreatedKey, CreateKeyRequest, Scope
 
-router = APIRouter(prefix="/keys", tags=["keys"])
+router = APIRouter(prefix="/keys", tags=["keys"], route_class=StrictRoute)
 KeyId = Annotated[str, Path(max_length=64, description="a key's id, `key_...`")]
 
 

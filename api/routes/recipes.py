@@ -8,12 +8,13 @@ from fastapi import APIRouter, Request, Response
 from api.deps import Reader
 from api.errors import ERRORS
 from api.respond import json_response
+from api.strict_route import StrictRoute
 from core.errors import NotFound
 from core.recipes import RECIPES
 from core.wire.base import Page
 from core.wire.jobs import Recipe
 
-router = APIRouter(prefix="/recipes", tags=["recipes"])
+router = APIRouter(prefix="/recipes", tags=["recipes"], route_class=StrictRoute)
 
 
 @router.get("", summary="List the recipes", response_model=Page[Recipe], responses=ERRORS())

@@ -10,6 +10,7 @@ from api.deps import ApiState, AttemptId, JsonBody, LeaseToken, WorkerKey, parse
 from api.errors import ERRORS
 from api.openapi import body_of
 from api.respond import json_response
+from api.strict_route import StrictRoute
 from core.errors import ProtocolMismatch
 from core.failpoints import hit
 from core.jobs.claim import claim
@@ -35,7 +36,7 @@ from core.workers.drain import drain
 from core.workers.heartbeat import heartbeat
 from core.workers.register import register
 
-router = APIRouter(prefix="/worker", tags=["worker side"])
+router = APIRouter(prefix="/worker", tags=["worker side"], route_class=StrictRoute)
 
 
 class _Spoken(BaseModel):

@@ -7,12 +7,13 @@ from fastapi import APIRouter, Path, Request, Response
 from api.deps import Admin, After, Limit, Reader, require_operator, state_of
 from api.errors import ERRORS
 from api.respond import json_response
+from api.strict_route import StrictRoute
 from core.wire.base import Page
 from core.wire.worker import Worker
 from core.workers.drain import drain, undrain
 from core.workers.queries import get_worker, list_workers
 
-router = APIRouter(prefix="/workers", tags=["workers"])
+router = APIRouter(prefix="/workers", tags=["workers"], route_class=StrictRoute)
 WorkerId = Annotated[str, Path(max_length=64, description="a worker's id, `wrk_...`")]
 
 

@@ -35,7 +35,7 @@ def test_all_routes_are_known_here() -> None:
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 def test_promise_22_every_route_asks_for_a_key_before_anything_else(served: Served, method: str, path: str) -> None:
     stranger = served.stranger()
-    for headers in ({}, {"Authorization": "Basic eDp5"}, {"Authorization": "Bearer "}):
+    for headers in ({}, {"Authorization": "Basic eDp5"}, {"Authorization": "Bearer"}):
         answer = stranger.request(method, _concrete(path), headers=headers)
         assert answer.status_code == 401, path
         assert answer.headers["www-authenticate"] == "Bearer"
