@@ -37,7 +37,8 @@ def node(*, drains: bool) -> int:
 
 def celery() -> int:
     die_with_parent(signal.SIGTERM, os.getppid())
-    from worker.app import node_application  # noqa: PLC0415 - why: the parent itself stays small, without Celery
+    # why: the parent itself stays small, without Celery
+    from worker.app import node_application  # noqa: PLC0415
 
     node_application().worker_main(["worker", "--without-gossip", "--without-mingle", "--without-heartbeat"])
     return 0

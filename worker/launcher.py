@@ -5,10 +5,11 @@ The only module of the worker that imports subprocess.
 
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from worker.keeper import START
@@ -133,7 +134,14 @@ def start_pad(pad_socket: Path, modules: Sequence[str] = ()) -> "subprocess.Pope
 
 
 def run_tool(argv: Sequence[str], timeout: float, *, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
-    """Runs a short program to its end and keeps what it printed. subprocess.TimeoutExpired after ``timeout`` seconds; it is killed then."""
+    """Runs a short program to its end and keeps what it printed. TimeoutError after ``timeout`` seconds; it is killed then."""
+    try:
+        return _run(argv, timeout, cwd)
+    except subprocess.TimeoutExpired as error:
+        raise TimeoutError(f"{argv[0]} did not end within {timeout:g} s") from error
+
+
+def _run(argv: Sequence[str], timeout: float, cwd: Path | None) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(  # noqa: S603 - callers name programs of ours or of this environment
         list(argv),
         stdin=subprocess.DEVNULL,
@@ -143,4 +151,19 @@ def run_tool(argv: Sequence[str], timeout: float, *, cwd: Path | None = None) ->
         timeout=timeout,
         cwd=cwd,
         check=False,
+    )
+
+
+def spawn(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    """The pid of a Python process of ours in a session of its own; what it prints goes to our standard error.
+
+    The caller collects it with ``waitpid``: no Popen that would want to do the same.
+    """
+    return os.posix_spawn(
+        sys.executable,
+        [sys.executable, *argv],
+        environ,
+        file_actions=[(os.POSIX_SPAWN_DUP2, 2, 1)],
+        setsigdef=[signal.SIGTERM, signal.SIGINT, signal.SIGCHLD],
+        setsid=True,
     )

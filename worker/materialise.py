@@ -4,7 +4,6 @@ import fcntl
 import hashlib
 import json
 import shutil
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -83,7 +82,7 @@ class Materialiser:
         argv = [sys.executable, "-m", f"trainer.data.{name}", str(folder)]
         try:
             done = run_tool(argv, CONVERT_SECONDS)
-        except subprocess.TimeoutExpired:
+        except TimeoutError:
             raise CannotPrepare(Reason.STORAGE, f"the dataset {name} was not ready after {CONVERT_SECONDS:.0f} s") from None
         if done.returncode != 0 or not _is_sound(folder):
             raise CannotPrepare(Reason.STORAGE, f"the dataset {name} could not be made: {done.stderr.strip()[-2000:]}")

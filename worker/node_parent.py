@@ -8,13 +8,13 @@ import logging
 import os
 import select
 import signal
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from core.settings import WorkerSettings
 from worker.devices import DeviceInventory, busy
+from worker.launcher import spawn
 from worker.node_dir import NodeDir
 from worker.processes import adopt_orphans, hide_memory
 
@@ -46,15 +46,7 @@ class Child:
     num_deaths: int = 0
 
     def start(self, now: float) -> None:
-        # What the pad prints is for people, as everything that a node prints.
-        self.pid = os.posix_spawn(
-            sys.executable,
-            [sys.executable, *self.argv],
-            self.environ,
-            file_actions=[(os.POSIX_SPAWN_DUP2, 2, 1)],
-            setsigdef=[signal.SIGTERM, signal.SIGINT, signal.SIGCHLD],
-            setsid=True,
-        )
+        self.pid = spawn(self.argv, self.environ)
         self.started_at = now
         log.info("started", extra={"event": "node.part_started", "part": self.name, "child": self.pid})
 

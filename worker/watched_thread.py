@@ -34,6 +34,7 @@ class WatchedThread:
     def _run(self) -> None:
         try:
             self._work()
-        except BaseException as error:  # kept and raised by check(), in the thread that can act on it
+        # why: check() raises it, in the thread that can act on it
+        except BaseException as error:
             self._error = error
             self._failed()
