@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tests.bed.stack import Stack
-from tests.faults.drills import REFERENCE_SPEC, expect_same_ending, reference_weights
+from tests.faults.drills import REFERENCE_SPEC, expect_same_ending, expect_undisturbed, reference_weights
 
 PARTS_OF_A_RUN = ("rank", "agent", "keeper", "supervisor")
 PARTS_OF_A_NODE = ("pad", "celery")
@@ -45,7 +45,7 @@ def test_promise_01_04_a_killed_server_disturbs_no_run(embedded: Stack, weights:
     embedded.wait_for_checkpoint(job)
     embedded.kill(part)
     embedded.restart(part)
-    expect_same_ending(embedded, job, weights, attempts=1)
+    expect_undisturbed(embedded, job, weights)
 
 
 @pytest.mark.parametrize("part", ["api", "redis", "postgres"])
@@ -54,7 +54,7 @@ def test_promise_28_the_same_on_postgresql_and_redis(cluster: Stack, weights: st
     cluster.wait_for_checkpoint(job)
     cluster.kill(part)
     cluster.restart(part)
-    expect_same_ending(cluster, job, weights, attempts=1)
+    expect_undisturbed(cluster, job, weights)
 
 
 def test_promise_28_a_killed_supervisor_on_postgresql_and_redis(cluster: Stack, weights: str) -> None:

@@ -47,4 +47,7 @@ def test_promise_02_a_supervisor_frozen_past_its_lease_writes_nothing_more(embed
     before = embedded.rows_of_attempt(job, 1)
     os.kill(frozen, signal.SIGCONT)
     expect_same_ending(embedded, job, weights, attempts=2)
-    assert embedded.rows_of_attempt(job, 1) == before
+    after = embedded.rows_of_attempt(job, 1)
+    # Fewer is possible: checkpoints of attempt 1 make room for those of attempt 2.
+    written = {table: set(rows) - set(before[table]) for table, rows in after.items()}
+    assert not any(written.values()), written
