@@ -131,6 +131,7 @@ class Stack(ServiceClient):
             process.kill9()
         for person in self._everyone_here():
             _kill(person.pid)
+        until(lambda: not self._everyone_here(), within=10, what="every process of the stack is gone", explain=self.census)
         self.redis.stop()
         self._databases.forget(self.database_url)
 
@@ -144,6 +145,8 @@ class Stack(ServiceClient):
         if job and part in ("keeper", "agent", "rank"):
             attempts = {attempt["id"] for attempt in self.attempts(job)}
             mine = [person for person in mine if attempt_of(person) in attempts]
+        if job and part == "supervisor":  # it holds a file that says which job it runs
+            mine = [person for person in mine if f"{self.node_dir}/running/{job}." in person.traces]
         return sorted(person.pid for person in mine)
 
     def pid(self, part: Part, *, job: str | None = None, seconds: float = 10) -> int:
