@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from sqlalchemy import event, text
 
-from core.db.engine import Database
 from core.errors import NotFound
 from core.states import JobState, Reason
 from core.wire.worker import Claim
@@ -52,7 +51,9 @@ def test_a_job_that_is_too_large_does_not_hold_up_the_others(world: World) -> No
     assert world.claim(world.node(), (0,)).job_id == small
 
 
-@pytest.mark.parametrize(("wanted", "kind", "fits"), [("auto", "cpu", True), ("cpu", "cpu", True), ("cuda", "cpu", False), ("cuda", "cuda", True)])
+@pytest.mark.parametrize(
+    ("wanted", "kind", "fits"), [("auto", "cpu", True), ("cpu", "cpu", True), ("cuda", "cpu", False), ("cuda", "cuda", True)]
+)
 def test_the_accelerator_must_be_the_nodes(world: World, wanted: str, kind: str, fits: bool) -> None:
     world.submit(resources={"accelerator": wanted})
     assert (world.try_claim(world.node(accelerator=kind)) is not None) == fits
@@ -160,7 +161,8 @@ def test_many_claimers_share_many_jobs_without_a_double_claim(world: World) -> N
     assert_sound(world)
 
 
-def test_a_claim_reads_the_index_of_queued_jobs_in_its_order(db: Database, world: World) -> None:
+def test_a_claim_reads_the_index_of_queued_jobs_in_its_order(world: World) -> None:
+    db = world.db
     for _ in range(50):
         world.submit()
     node = world.node()

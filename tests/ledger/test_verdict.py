@@ -45,7 +45,9 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("state", "reason", "failures", "becomes", "because", "budget"), TABLE)
-def test_the_verdict(state: JobState, reason: Reason, failures: Failures, becomes: JobState, because: Reason, budget: Budget | None) -> None:
+def test_the_verdict(
+    state: JobState, reason: Reason, failures: Failures, becomes: JobState, because: Reason, budget: Budget | None
+) -> None:
     verdict = judge(state, reason, failures, POLICY, NOW)
     assert (verdict.job_state, verdict.job_reason, verdict.budget) == (becomes, because, budget)
     assert (verdict.retry_at is not None) == (becomes is JobState.QUEUED)
