@@ -37,7 +37,7 @@ class Failure(TypedDict):
 def main(ranks_file: Path, arguments: Sequence[str], *, forks_ranks: bool = False) -> int:
     """Runs torchrun with ``arguments`` and answers the exit code: 0, 1 when a rank failed, 128 + n when signal n stopped it."""
     die_with_parent()
-    os.environ[AGENT_PID] = str(os.getpid())
+    os.environ[AGENT_PID] = str(os.getpid())  # why: how the ranks know whose child they must be
     # multiprocessing closes a child's sys.stdin and the descriptor with it: the rank would let go of its devices.
     sys.stdin = None
     record_failures(ranks_file)

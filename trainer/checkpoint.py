@@ -53,15 +53,15 @@ def save(run: Run, learner: Learner, state: State) -> None:
 
 def load(run: Run, learner: Learner, folder: Path) -> State:
     """Puts model, optimiser and random states back as they were; StorageFailed when the folder is not what was sealed."""
+    own = folder / f"rank-{run.ranks.rank}.safetensors"
     try:
-        manifest = verify(folder)
+        num_ranks = verify(folder).meta.get("world_size")
+        if num_ranks != run.ranks.world_size:
+            raise ManifestError(f"it was written by {num_ranks} ranks, not {run.ranks.world_size}")
         state = State.model_validate_json((folder / "state.json").read_bytes())
-        own = folder / f"rank-{run.ranks.rank}.safetensors"
         others = json.loads(own.with_suffix(".json").read_text())
     except (ManifestError, ValidationError, ValueError, OSError) as error:
         raise StorageFailed(f"cannot resume from {folder.name}: {error}") from error
-    if manifest.meta["world_size"] != run.ranks.world_size:
-        raise StorageFailed(f"{folder.name} was written by {manifest.meta['world_size']} ranks, not {run.ranks.world_size}")
     tensors = read_tensors(own)
     buffers = {name.removeprefix("buffer."): tensor for name, tensor in tensors.items() if name.startswith("buffer.")}
     learner.model.load_state_dict({**read_tensors(folder / "model.safetensors"), **buffers})

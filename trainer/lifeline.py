@@ -21,7 +21,8 @@ def die_with_parent(parent: int | None = None) -> None:
     is known (a plain ``torchrun``), the parent of this moment counts. Raises OSError when the kernel refuses.
     Also lets other processes of this user read our stacks.
     """
-    expected = parent or int(os.environ.get(AGENT_PID, 0)) or os.getppid()
+    told = int(os.environ.get(AGENT_PID, 0))  # why: a rank learns from its agent's environment whose child it must be
+    expected = parent or told or os.getppid()
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) was refused")

@@ -6,7 +6,6 @@ With one rank there is no process group and every agreement is with oneself. glo
 import multiprocessing
 import os
 import sys
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -65,8 +64,6 @@ class Ranks:
         """
         if self.world_size == 1:
             return model
-        # A convolution with one input channel has two names for the same layout, and DDP warns of it in every log.
-        warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
         wrapped = DistributedDataParallel(
             model,
             device_ids=[self.device.index] if self.device.type == "cuda" else None,

@@ -86,10 +86,12 @@ def _check_labels(labels: Array | None, images: Array | None, classes: object) -
         return []
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
         return [f"labels.npy must be integers with one axis, not {labels.dtype} with shape {labels.shape}"]
+    if not len(labels):
+        return ["labels.npy is empty"]
     problems = []
     if images is not None and images.ndim > 0 and len(labels) != len(images):
         problems.append(f"there are {len(labels)} labels for {len(images)} images")
-    if isinstance(classes, list) and classes and len(labels):
+    if isinstance(classes, list) and classes:
         problems += _check_counts(labels, classes)
     return problems
 

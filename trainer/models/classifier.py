@@ -19,8 +19,10 @@ class ImageClassifier(nn.Module):
         self.register_buffer("deviation", torch.tensor(deviation, dtype=torch.float32))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        if images.dim() == 3:
-            images = images.unsqueeze(-1)
+        if images.dim() == 4 and images.shape[3] == 1:
+            images = images.squeeze(3)
         scaled = (images.to(torch.float32) - self.mean) / self.deviation
-        logits: torch.Tensor = self.net(scaled.permute(0, 3, 1, 2).contiguous())
+        # Not one permute for both: with one channel its strides pass for channels-last, and convolutions would take the slow way.
+        planes = scaled.unsqueeze(1) if images.dim() == 3 else scaled.permute(0, 3, 1, 2).contiguous()
+        logits: torch.Tensor = self.net(planes)
         return logits

@@ -1,0 +1,29 @@
+"""What recipes promise in core, tasks keep in the trainer."""
+
+import subprocess
+import sys
+
+from core.recipes import RECIPES
+from core.states import Reason
+from tests.trainer.launching import Launch
+from trainer.tasks import TASKS
+
+NEVER_BEFORE_A_FIRST_STEP = ("sklearn", "scipy", "matplotlib", "transformers", "torchvision", "sqlalchemy", "fastapi", "celery")
+
+
+def test_every_recipe_has_a_task_and_every_task_a_recipe() -> None:
+    assert TASKS.keys() == RECIPES.keys()
+
+
+def test_the_metrics_a_run_writes_are_those_its_recipe_announces(launch: Launch) -> None:
+    small = {"dataset": {"builtin": "digits"}, "model": {"width": 4}, "training": {"epochs": 1}}
+    for name, more in (("scripted", {}), ("image-classification", small)):
+        attempt = launch({"recipe": name, **more}).run()
+        attempt.expect(Reason.COMPLETED)
+        written = {metric for line in attempt.metrics() for metric in line.values}
+        assert written == set(RECIPES[name].metrics)
+
+
+def test_what_a_first_step_does_not_need_is_not_imported() -> None:
+    code = f"import sys, trainer.main; sys.exit(', '.join(set({NEVER_BEFORE_A_FIRST_STEP}) & sys.modules.keys()))"
+    subprocess.run([sys.executable, "-c", code], check=True)
