@@ -211,6 +211,8 @@ metric_blocks = Table(
     Index(
         "ix_metric_blocks_open",
         "attempt_id",
+        "name",
+        "id",
         sqlite_where=text("num_points < 512"),
         postgresql_where=text("num_points < 512"),
     ),

@@ -3,7 +3,7 @@
 from datetime import datetime
 from math import isfinite
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, text, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, text, update
 
 from core.db.tables import attempts, jobs, metric_blocks
 from core.jobs.leases import Fence
@@ -24,10 +24,19 @@ _TOUCH_JOB = (
     .where(jobs.c.id == bindparam("job"))
     .values(version=jobs.c.version + 1, updated_at=bindparam("now", type_=jobs.c.updated_at.type))
 )
-# The literal lets both databases use the partial index.
-_OPEN = (
-    select(metric_blocks.c.name, metric_blocks.c.id)
+# Each name's blocks from the first small one on: closed ones between are repacked too, for the order of ids is the order
+# of points. The literal lets both databases use the partial index.
+_FIRST_OPEN = (
+    select(metric_blocks.c.name, func.min(metric_blocks.c.id).label("id"))
     .where(metric_blocks.c.attempt_id == bindparam("attempt"), text("num_points < 512"))
+    .group_by(metric_blocks.c.name)
+    .having(func.count() > 1)
+    .subquery("first_open")
+)
+_OPEN = (
+    select(metric_blocks.c.id, metric_blocks.c.name, metric_blocks.c.points)
+    .join(_FIRST_OPEN, (metric_blocks.c.name == _FIRST_OPEN.c.name) & (metric_blocks.c.id >= _FIRST_OPEN.c.id))
+    .where(metric_blocks.c.attempt_id == bindparam("attempt"))
     .order_by(metric_blocks.c.id)
 )
 
@@ -67,17 +76,11 @@ def _insert(tx: Connection, job_id: str, attempt_id: str, series: dict[str, Poin
 
 def merge_open_blocks(tx: Connection, job_id: str, attempt_id: str) -> None:
     """Packs the small blocks of an attempt into full ones; the points and their order stay."""
-    open_ids: dict[str, list[int]] = {}
-    for name, block_id in tx.execute(_OPEN, {"attempt": attempt_id}):
-        open_ids.setdefault(name, []).append(block_id)
-    for name, ids in open_ids.items():
-        if len(ids) > 1:
-            _repack(tx, job_id, attempt_id, name, first_id=ids[0])
-
-
-def _repack(tx: Connection, job_id: str, attempt_id: str, name: str, *, first_id: int) -> None:
-    # Closed blocks between the small ones are repacked too: the order of ids is the order of points.
-    since = (metric_blocks.c.attempt_id == attempt_id, metric_blocks.c.name == name, metric_blocks.c.id >= first_id)
-    packed = tx.scalars(select(metric_blocks.c.points).where(*since).order_by(metric_blocks.c.id)).all()
-    tx.execute(delete(metric_blocks).where(*since))
-    _insert(tx, job_id, attempt_id, {name: joined(map(unpack, packed))})
+    blocks = tx.execute(_OPEN, {"attempt": attempt_id}).all()
+    if not blocks:
+        return
+    by_name: dict[str, list[Points]] = {}
+    for block in blocks:
+        by_name.setdefault(block.name, []).append(unpack(block.points))
+    tx.execute(delete(metric_blocks).where(metric_blocks.c.id.in_([block.id for block in blocks])))
+    _insert(tx, job_id, attempt_id, {name: joined(parts) for name, parts in by_name.items()})

@@ -37,7 +37,7 @@ def _metrics_and_logs() -> None:
     op.create_index(
         "ix_metric_blocks_open",
         "metric_blocks",
-        ["attempt_id"],
+        ["attempt_id", "name", "id"],
         sqlite_where=sa.text("num_points < 512"),
         postgresql_where=sa.text("num_points < 512"),
     )
