@@ -49,15 +49,19 @@ class Fleet:
         self._members.append(member)
         return member
 
-    def wait_until(self, is_ready: Callable[[], bool], member: Member, *, within: float) -> None:
-        """Waits for a part that is starting. UpError with the end of its log when it ends or stays silent; Stopped on a signal."""
+    def wait_until(self, is_ready: Callable[[], bool], member: Member, *, within: float, patient: bool = False) -> None:
+        """Waits for a part that is starting. UpError with the end of its log when it ends or stays silent; Stopped on a signal.
+
+        ``patient``: one that ends is started again meanwhile, because what it needs may still be in the hands of an earlier one.
+        """
         end = time.monotonic() + within
         while not is_ready():
             if self._signals.num_stops:
                 raise Stopped
-            code = member.process.exit_code
-            if code is not None:
-                raise UpError(f"{member.name} ended with exit code {code} while it started; {_evidence(member)}")
+            if patient:
+                self._look_after(member, time.monotonic())
+            elif (code := member.process.exit_code) is not None:
+                raise UpError(f"{member.name} {_ending(code)} while it started; {_evidence(member)}")
             if time.monotonic() > end:
                 raise UpError(f"{member.name} was not ready within {within:.0f} s; {_evidence(member)}")
             self._signals.wait(LOOK_SECONDS)

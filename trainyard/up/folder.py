@@ -59,6 +59,10 @@ class StateFolder:
         return self.root / "keys" / "worker"
 
     @property
+    def has_keys(self) -> bool:
+        return self.admin_key.exists() and self.worker_key.exists()
+
+    @property
     def connection(self) -> Path:
         return self.root / CONNECTION_FILE
 

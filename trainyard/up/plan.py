@@ -39,7 +39,7 @@ class Plan:
     folder: StateFolder
 
     def api(self) -> Command:
-        return self._python("api", "-m", "api", "serve", variables=self.api_variables)
+        return self._python("api", "-m", "api", "serve", "--migrate", variables=self.api_variables)
 
     def migrate(self) -> Command:
         return self._python("api", "-m", "api", "migrate", variables=self.api_variables)

@@ -64,18 +64,20 @@ def _plan(options: UpOptions, folder: StateFolder) -> Plan:
 
 def _start(plan: Plan, fleet: Fleet, say: Say) -> None:
     _start_redis(plan, fleet, say)
-    _run(plan.migrate(), "the ledger's tables could not be made")
+    if not plan.folder.has_keys:
+        _run(plan.migrate(), "the ledger's tables could not be made")
     admin = _key(plan, plan.folder.admin_key, "first", "admin")
     plan.folder.write_secret(plan.folder.admin_header, f"Authorization: Bearer {admin}\n")
     token = _key(plan, plan.folder.worker_key, "node", "worker")
-    api = fleet.start(plan.api())
+    api = fleet.start(plan.api())  # migrates what an older version has left
     begun_at = datetime.now(UTC)
     node = fleet.start(plan.node(token), may_outlive=True)
     fleet.wait_until(lambda: _is_serving(plan.url), api, within=API_SECONDS)
     plan.folder.write_connection(plan.url)
     say("api", f"serves {plan.url}")
     with Client(plan.url, admin, timeout=5, retry=RetryPolicy(max_tries=1)) as client:
-        fleet.wait_until(lambda: bool(_online(client, begun_at)), node, within=NODE_SECONDS)
+        # A node that a killed parent left behind needs a while to give its jobs back, and has the work directory until then.
+        fleet.wait_until(lambda: bool(_online(client, begun_at)), node, within=NODE_SECONDS, patient=True)
         say("node", _describe(_online(client, begun_at)))
 
 
