@@ -14,12 +14,11 @@ import selectors
 import signal
 import socket
 import sys
-import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
 from worker.launch_plan import LaunchPlan
-from worker.processes import adopt_orphans, close_all_but, descendants, die_with_parent, kill, reset_signals
+from worker.processes import adopt_orphans, close_all_but, descendants, die_with_parent, fork, kill, reset_signals
 
 START, TERM, KILL = b"START", b"TERM", b"KILL"
 MAX_MESSAGE = 256
@@ -122,10 +121,8 @@ def let_go_of_devices() -> None:
 def fork_agent(plan: LaunchPlan, channel: socket.socket, become_agent: BecomeAgent) -> int:
     """The pid of the child that becomes the agent, with the log as its output and our standard input as its own."""
     keeper = os.getpid()
-    pid = os.fork()
-    if pid:
-        return pid
-    try:
+
+    def agent() -> NoReturn:
         die_with_parent(signal.SIGKILL, keeper)
         channel.close()
         reset_signals()
@@ -135,10 +132,8 @@ def fork_agent(plan: LaunchPlan, channel: socket.socket, become_agent: BecomeAge
         close_all_but(())
         os.chdir(plan.cwd)
         become_agent(plan)
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        os._exit(1)  # nothing may come back above the fork
+
+    return fork(agent)
 
 
 def execute_agent(plan: LaunchPlan) -> NoReturn:

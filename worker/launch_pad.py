@@ -14,15 +14,14 @@ import signal
 import socket
 import sys
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from worker.keeper import keep
-from worker.launch_plan import LaunchPlan
+from worker.launch_plan import INTERPRETER, LaunchPlan
 from worker.pad_door import Answer, Request, open_door, receive, reply
-from worker.processes import MARKER, close_all_but, die_with_parent, hide_memory, mark, num_threads, placeholder, reset_signals
+from worker.processes import MARKER, close_all_but, die_with_parent, fork, hide_memory, mark, num_threads, placeholder, reset_signals
 
 # By name, because the worker's code may not import the trainer's: the pad only keeps it in memory for its forks.
 AGENT, SUPERVISOR = "trainer.agent", "worker.supervisor"
@@ -39,8 +38,14 @@ PRELOADED = (
     "trainer.tasks",
     SUPERVISOR,
 )
-# Read by libraries when they are loaded; a rank sets its own number of threads.
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTORCH_NVML_BASED_CUDA_CHECK": "1", MARKER: placeholder()}
+# What is read once, when a program or a library starts, and must therefore be in force before the fork.
+ENVIRONMENT = {
+    **INTERPRETER,  # a rank's prints reach its log at once, warm as well as cold
+    "OMP_NUM_THREADS": "1",  # a rank sets its own number of threads
+    "MKL_NUM_THREADS": "1",
+    "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
+    MARKER: placeholder(),
+}
 CUDA_PROOF_SECONDS = 60
 
 
@@ -125,25 +130,16 @@ def require_fit() -> None:
 
 def _fork(work: Callable[[], None], kept: Sequence[int]) -> int:
     """The pid of a child that does ``work`` in a session of its own, with ``kept`` and the pad's standard error open, and ends."""
-    pid = os.fork()
-    if pid:
-        return pid
-    code = 1
-    try:
+
+    def child() -> int:
         os.setsid()
         reset_signals()
         close_all_but(kept)
         os.dup2(2, 1)  # the pad's own standard output is its parent's business
         work()
-        code = 0
-    except SystemExit as error:
-        code = error.code if isinstance(error.code, int) else 1
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        return 0
+
+    return fork(child)
 
 
 def _keeper(request: Request, channel_fd: int, locks_fd: int) -> None:
@@ -157,8 +153,8 @@ def _keeper(request: Request, channel_fd: int, locks_fd: int) -> None:
 
 def become_agent(plan: LaunchPlan) -> NoReturn:
     """The warm way: this very process is the agent, in the plan's environment."""
-    os.environ.clear()
-    os.environ.update(plan.env)
+    os.environ.clear()  # why: an agent's environment is its plan's, as if it had been executed with it
+    os.environ.update(plan.env)  # why: the same
     code = importlib.import_module(AGENT).main(plan.ranks_file, plan.argv, forks_ranks=True)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -177,16 +173,12 @@ def prove_cuda() -> None:
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_available():
         return
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            signal.alarm(CUDA_PROOF_SECONDS)
-            code = 0 if torch.ones(1, device="cuda").item() == 1 else 1
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(code)
+
+    def proof() -> int:
+        signal.alarm(CUDA_PROOF_SECONDS)
+        return 0 if torch.ones(1, device="cuda").item() == 1 else 1
+
+    pid = fork(proof)
     _, status = os.waitpid(pid, 0)
     if status:
         raise NotFit(f"a fork of the pad cannot use CUDA: it ended with {os.waitstatus_to_exitcode(status)}")
@@ -210,9 +202,15 @@ def main(door: Path, modules: Sequence[str] = PRELOADED) -> None:
     pad.serve()
 
 
+def prepare() -> None:
+    """Starts this program anew, unless the environment is already what the libraries and the forks' mark need."""
+    environ = os.environ  # why: what is in force is the environment that the process was executed with, not a setting
+    if not ENVIRONMENT.items() <= environ.items():
+        os.execve(sys.executable, [sys.executable, "-m", "worker.launch_pad", *sys.argv[1:]], {**environ, **ENVIRONMENT})
+
+
 if __name__ == "__main__":
     # The parent starts a new pad when this one is gone; a pad without a parent would wait for ever.
     die_with_parent(signal.SIGTERM, os.getppid())
-    if any(os.environ.get(name) != value for name, value in ENVIRONMENT.items()):
-        os.execve(sys.executable, [sys.executable, "-m", "worker.launch_pad", *sys.argv[1:]], {**os.environ, **ENVIRONMENT})
+    prepare()
     main(Path(sys.argv[1]), sys.argv[2:] or PRELOADED)

@@ -31,6 +31,12 @@ MONITOR_SECONDS = 0.02
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "CUDA_HOME")
 PASSED_ON_PREFIXES = ("NCCL_", "GLOO_")
 
+INTERPRETER = {
+    "PYTHONUNBUFFERED": "1",
+    "PYTHONUTF8": "1",
+    "PYTHONSAFEPATH": "1",  # neither the run directory nor the script's folder lends modules to the ranks
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchPlan:
@@ -72,7 +78,12 @@ def plan_launch(
     return LaunchPlan(
         attempt_id=attempt_id,
         argv=(*options, str(rank_script()), str(run_dir.root)),
-        env=_environment(run_dir, attempt_id, devices, device_kind, threads if isinstance(threads, int) else None, environ or {}),
+        env={
+            **_environment(run_dir, environ or {}),
+            "CUDA_VISIBLE_DEVICES": ",".join(map(str, devices)) if device_kind == "cuda" else "",
+            **({"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)} if isinstance(threads, int) else {}),
+            MARKER: attempt_id,
+        },
         cwd=run_dir.root,
         log=run_dir.logs / "agent.log",
         ranks_file=run_dir.ranks,
@@ -106,16 +117,9 @@ def _torchrun_options(run_dir: "RunDir", attempt_id: str, num_ranks: int, shutdo
     )
 
 
-def _environment(
-    run_dir: "RunDir",
-    attempt_id: str,
-    devices: tuple[int, ...],
-    device_kind: DeviceKind,
-    threads: int | None,
-    environ: Mapping[str, str],
-) -> dict[str, str]:
+def _environment(run_dir: "RunDir", environ: Mapping[str, str]) -> dict[str, str]:
     passed_on = {name: value for name, value in environ.items() if name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES)}
-    env = {
+    return {
         "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
         "HOME": str(run_dir.scratch),
         "LANG": "C.UTF-8",
@@ -123,19 +127,12 @@ def _environment(
         "TMPDIR": str(run_dir.scratch),
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
-        "PYTHONUNBUFFERED": "1",
-        # Neither the run directory nor the script's folder may lend modules to the ranks; a forked rank has no such path either.
-        "PYTHONSAFEPATH": "1",
+        **INTERPRETER,
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # the numbering of the inventory
-        "CUDA_VISIBLE_DEVICES": ",".join(map(str, devices)) if device_kind == "cuda" else "",
         # Without it the agent would open CUDA before it forks the ranks.
         "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
         "TORCHELASTIC_ERROR_FILE": str(run_dir.error),
-        MARKER: attempt_id,
     }
-    if threads is not None:
-        env |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    return env
 
 
 def free_port() -> int:

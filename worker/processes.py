@@ -7,8 +7,10 @@ import ctypes
 import os
 import select
 import signal
+import sys
 import time
-from collections.abc import Iterable
+import traceback
+from collections.abc import Callable, Iterable
 
 MARKER = "TRAINYARD_ATTEMPT"
 MARKER_WIDTH = 64
@@ -38,6 +40,22 @@ def hide_memory() -> None:
 def _prctl(option: int, value: int) -> None:
     if _LIBC.prctl(option, value, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), f"prctl({option}, {value}) was refused")
+
+
+def fork(work: Callable[[], int]) -> int:
+    """The pid of a child that does ``work`` and ends with the exit code that it answers, or 1 when it raises."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        code = work()
+    except BaseException:  # why: whatever it is, it may not travel up into the parent's code, which the child has a copy of
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def reset_signals() -> None:

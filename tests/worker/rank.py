@@ -48,6 +48,7 @@ if ACTION == "print":
     tell("env", "\n".join(f"{name}={value}" for name, value in os.environ.items()))
 elif ACTION == "stay":
     leave_when_asked()
+    print("up \N{CHECK MARK}")  # not flushed: it must be in the log all the same
     tell("ready", str(os.getpid()))
     wait_for_ever()
 elif ACTION in ("ignore", "orphan"):

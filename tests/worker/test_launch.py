@@ -55,6 +55,7 @@ def test_a_tree_tells_its_agent_and_its_ranks_hold_the_devices(launcher: Launche
     with reserved(site) as reservation, launcher.start(plan, reservation.fd) as tree:
         assert tree.launched == how
         ranks = {int(pid) for pid in site.wait_told("ready").values()}
+        assert {log.read_text() for log in site.run_dir.logs.glob("*/attempt_0/*/stdout.log")} == {"up \N{CHECK MARK}\n"}
         event = until(tree.poll, within=END_SECONDS)
         assert (event.kind, event.number) == ("started", tree.agent_pid)
         assert ranks <= set(tree.rank_pids())
