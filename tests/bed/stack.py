@@ -145,8 +145,9 @@ class Stack(ServiceClient):
         if job and part in ("keeper", "agent", "rank"):
             attempts = {attempt["id"] for attempt in self.attempts(job)}
             mine = [person for person in mine if attempt_of(person) in attempts]
-        if job and part == "supervisor":  # it holds a file that says which job it runs
-            mine = [person for person in mine if f"{self.node_dir}/running/{job}." in person.traces]
+        if job and part == "supervisor":  # it hides its memory, but leaves a note that says which job it runs
+            notes = {path.read_text() for path in (self.node_dir / "running").glob(f"{job}.*")}
+            mine = [person for person in mine if str(person.pid) in notes]
         return sorted(person.pid for person in mine)
 
     def pid(self, part: Part, *, job: str | None = None, seconds: float = 10) -> int:
@@ -259,11 +260,12 @@ class Stack(ServiceClient):
             return False
 
     def _everyone_here(self, people: list[Seen] | None = None) -> list[Seen]:
+        """Everything that mentions our folder, and its descendants. Who holds a token hides its memory: it is found by its parent."""
         people = everyone() if people is None else people
-        mine = {person.pid: person for person in touching(str(self.home), people)}
-        for pid in list(mine):
-            mine |= {person.pid: person for person in family(pid, people)}
-        return [person for person in mine.values() if person.pid != os.getpid()]
+        roots = {process.pid for process in (self.api, self.node) if process.is_running}
+        roots |= {person.pid for person in touching(str(self.home), people)}
+        here = roots | {person.pid for root in roots for person in family(root, people)}
+        return [person for person in people if person.pid in here and person.pid != os.getpid()]
 
 
 def _plain_environment() -> dict[str, str]:
