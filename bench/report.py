@@ -36,7 +36,8 @@ def write(rows: Sequence[Row]) -> None:
     text = [
         "# Results",
         "",
-        f"Measured on {datetime.now(UTC):%Y-%m-%d} at commit {commit}: {platform.machine()}, {_cores()} cores, {platform.system()}, Python {platform.python_version()}, {versions}.",
+        f"Measured on {datetime.now(UTC):%Y-%m-%d} at commit {commit}: {platform.machine()}, {_cores()} cores, "
+        f"{platform.system()}, Python {platform.python_version()}, {versions}.",
         "Everything ran on one machine over loopback, client and server sharing the cores. `make bench` runs it all.",
         "",
         "| what | seen | reach | | command |",
