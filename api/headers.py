@@ -18,9 +18,9 @@ class SecurityHeaders:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = list(message["headers"])
-                present = {name.lower() for name, _ in headers}
-                headers += [header for header in (*ALWAYS, UNLESS_SET) if header[0] not in present]
+                headers = [*message["headers"], *ALWAYS]
+                if not any(name == b"cache-control" for name, _ in message["headers"]):
+                    headers.append(UNLESS_SET)
                 message["headers"] = headers
             await send(message)
 

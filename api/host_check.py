@@ -4,6 +4,7 @@ An address written as a number cannot be rebound, so it always passes, and so do
 names that the operator lists.
 """
 
+from functools import lru_cache
 from ipaddress import ip_address
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -15,6 +16,7 @@ class HostCheck:
     def __init__(self, app: ASGIApp, allowed: tuple[str, ...]) -> None:
         self.app = app
         self.allowed = frozenset(name.lower().rstrip(".") for name in ("localhost", *allowed))
+        self.accepts = lru_cache(maxsize=256)(self._accepts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or self.accepts(_host(scope)):
@@ -23,7 +25,7 @@ class HostCheck:
         refusal = problem(request_id, 421, "this server does not answer to that Host; its operator can allow it by TRAINYARD_ALLOWED_HOSTS")
         await refusal(scope, receive, send)
 
-    def accepts(self, host: str) -> bool:
+    def _accepts(self, host: str) -> bool:
         """Whether a Host header, with or without a port, names this server."""
         name = _without_port(host).lower().rstrip(".")
         return name in self.allowed or name.endswith(".localhost") or _is_address(name)

@@ -20,3 +20,14 @@ class Measures:
         self.pass_failures = Counter("trainyard_maintenance_failures", "Maintenance passes that failed.", registry=self.registry)
         self.reaped = Counter("trainyard_reaped_attempts", "Attempts whose lease ran out.", registry=self.registry)
         self.jobs = Gauge("trainyard_jobs", "Jobs by state.", ("state",), registry=self.registry)
+        self._answers: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+
+    def note_answer(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Counts one answer. The children are kept: finding them by label costs more than counting."""
+        key = (method, route, status)
+        found = self._answers.get(key)
+        if found is None:
+            found = self.requests.labels(method, route, str(status)), self.seconds.labels(method, route)
+            self._answers[key] = found
+        found[0].inc()
+        found[1].observe(seconds)

@@ -11,6 +11,7 @@ from api.errors import problem
 from api.measures import Measures
 from core.ids import new_id
 
+METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 log = logging.getLogger("trainyard.api.requests")
 
 
@@ -52,8 +53,8 @@ class RequestLog:
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
         route = self.templates.get(scope.get("endpoint", _nothing), "unmatched")
-        self.measures.requests.labels(scope["method"], route, str(status)).inc()
-        self.measures.seconds.labels(scope["method"], route).observe(seconds)
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        self.measures.note_answer(method, route, status, seconds)
 
     def _log(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
         is_steady = status < 400 and (scope["method"] in ("GET", "HEAD") or scope["path"].startswith("/v1/worker/"))
