@@ -8,7 +8,7 @@ from api.deps import After, JobId, Limit, Reader, state_of
 from api.errors import ERRORS
 from api.respond import etag_matches, json_response, not_modified
 from api.transfer.archive import Archive
-from api.transfer.download import Described, StreamedBytes, answer
+from api.transfer.download import PART_OR_WHOLE, Described, StreamedBytes, answer
 from core.artifacts.artifacts import all_artifacts, get_artifact, list_artifacts
 from core.errors import NotFound
 from core.wire.base import Page
@@ -22,13 +22,9 @@ Range = Annotated[str | None, Header(description="one byte range, such as `bytes
 IfRange = Annotated[str | None, Header(description="the entity tag that the first part of a resumed download had")]
 IfNoneMatch = Annotated[str | None, Header(description="entity tags that the caller has already")]
 
-_BYTES: dict[str, Any] = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
-DOWNLOADS: dict[int | str, dict[str, Any]] = {
-    200: {**_BYTES, "description": "the bytes; the entity tag is their SHA-256 and Repr-Digest carries it too"},
-    206: {**_BYTES, "description": "the part that was asked for"},
-    304: {"description": "the caller has it"},
-    416: {"description": "the range begins behind the end; Content-Range tells the size"},
-}
+_KNOWN: dict[int | str, dict[str, Any]] = {304: {"description": "the caller has it"}}
+DOWNLOAD = {**ERRORS(404, 416), **PART_OR_WHOLE, **_KNOWN}
+_TAR = {"application/x-tar": {"schema": {"type": "string", "format": "binary"}}}
 
 
 @router.get("/artifacts", summary="List a job's artifacts", response_model=Page[Artifact], responses=ERRORS(404))
@@ -41,8 +37,8 @@ def list_of_job(
     return json_response(page)
 
 
-@router.head("/artifacts/{path:path}", summary="Describe an artifact", response_class=Response, responses=ERRORS(404) | DOWNLOADS)
-@router.get("/artifacts/{path:path}", summary="Download an artifact", response_class=Response, responses=ERRORS(404) | DOWNLOADS)
+@router.head("/artifacts/{path:path}", summary="Describe an artifact", response_class=Response, responses=DOWNLOAD)
+@router.get("/artifacts/{path:path}", summary="Download an artifact", response_class=Response, responses=DOWNLOAD)
 def download(
     request: Request,
     caller: Reader,
@@ -61,7 +57,12 @@ def download(
     return answer(request, state.store, Described(item.sha256, item.size, item.media_type, filename))
 
 
-@router.get("/archive", summary="Download all artifacts as a tar", response_class=Response, responses=ERRORS(404) | DOWNLOADS)
+@router.get(
+    "/archive",
+    summary="Download all artifacts as a tar",
+    response_class=Response,
+    responses={**ERRORS(404), **_KNOWN, 200: {"content": _TAR, "description": "the tar; its length is told in advance"}},
+)
 def download_archive(
     request: Request, caller: Reader, job_id: JobId, attempt: OfAttempt = None, if_none_match: IfNoneMatch = None
 ) -> Response:

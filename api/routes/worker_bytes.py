@@ -9,13 +9,13 @@ from api.deps import ApiState, AttemptId, JsonBody, LeaseToken, RawBody, parse, 
 from api.errors import ERRORS
 from api.openapi import body_of, bytes_body
 from api.respond import json_response
-from api.transfer.download import Described, answer
+from api.transfer.download import PART_OR_WHOLE, Described, answer
 from api.transfer.upload import receive
 from core.artifacts.artifacts import commit_artifacts
 from core.artifacts.blobs import blob_size, note_blob, readable_size
 from core.artifacts.checkpoints import commit_checkpoint
 from core.artifacts.upload import UploadKey
-from core.errors import InvalidInput, TooLarge
+from core.errors import InvalidInput, Problem, TooLarge
 from core.failpoints import hit
 from core.jobs.journal import record
 from core.jobs.leases import fence
@@ -36,7 +36,11 @@ StreamName = Literal["stdout", "stderr"]
 
 
 @router.post(
-    "/metrics", status_code=204, summary="Add a batch of metric points", responses=ERRORS(409, 413), openapi_extra=body_of(MetricsRequest)
+    "/metrics",
+    status_code=204,
+    summary="Add a batch of metric points",
+    responses=ERRORS(409, 413, 415),
+    openapi_extra=body_of(MetricsRequest),
 )
 def add_metrics(request: Request, attempt_id: AttemptId, token: LeaseToken, body: JsonBody) -> Response:
     """A batch whose `seq` was accepted before changes nothing, so it can be sent again after a lost answer."""
@@ -125,7 +129,12 @@ def get_upload(request: Request, attempt_id: AttemptId, sha256: Sha256, token: L
     return json_response(BlobReply(offset=state.store.durable_offset(UploadKey(attempt_id, sha256)), is_complete=False))
 
 
-@router.get("/blobs/{sha256}", summary="Download an object to start from", response_class=Response, responses=ERRORS(404, 409, 416))
+@router.get(
+    "/blobs/{sha256}",
+    summary="Download an object to start from",
+    response_class=Response,
+    responses={**ERRORS(404, 409, 416), **PART_OR_WHOLE},
+)
 def get_blob(
     request: Request, attempt_id: AttemptId, sha256: Sha256, token: LeaseToken, range: Annotated[str | None, Header()] = None
 ) -> Response:
@@ -140,7 +149,7 @@ def get_blob(
     "/checkpoints",
     summary="Commit a checkpoint",
     response_model=Checkpoint,
-    responses=ERRORS(409, 413),
+    responses=ERRORS(409, 413, 415),
     openapi_extra=body_of(CheckpointRequest),
 )
 def add_checkpoint(request: Request, attempt_id: AttemptId, token: LeaseToken, body: JsonBody) -> Response:
@@ -160,7 +169,7 @@ def add_checkpoint(request: Request, attempt_id: AttemptId, token: LeaseToken, b
     "/artifacts",
     summary="Commit artifacts",
     response_model=Page[Artifact],
-    responses=ERRORS(409, 413),
+    responses=ERRORS(409, 413, 415),
     openapi_extra=body_of(ArtifactsRequest),
 )
 def add_artifacts(request: Request, attempt_id: AttemptId, token: LeaseToken, body: JsonBody) -> Response:
@@ -175,11 +184,13 @@ def add_artifacts(request: Request, attempt_id: AttemptId, token: LeaseToken, bo
 
 
 @router.post(
-    "/events", status_code=204, summary="Add a remark to the journal", responses=ERRORS(409, 413), openapi_extra=body_of(EventRequest)
+    "/events", status_code=204, summary="Add a remark to the journal", responses=ERRORS(409, 413, 415), openapi_extra=body_of(EventRequest)
 )
 def add_event(request: Request, attempt_id: AttemptId, token: LeaseToken, body: JsonBody) -> Response:
     state = state_of(request)
     remark = parse(EventRequest, body)
+    if remark.type.startswith(("job.", "attempt.")):
+        raise InvalidInput(problems=[Problem("/type", "what becomes of a job or an attempt is written by the service alone")])
     with state.db.begin() as tx:
         lease = fence(tx, attempt_id, token)
         record(tx, lease.job_id, remark.type, mask(remark.message), at=state.clock.now(), attempt=lease.number)

@@ -6,18 +6,25 @@ from base64 import b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from fastapi import Request, Response
 from starlette.types import Receive, Scope, Send
 
+from api.errors import problem, request_id_of
 from api.respond import etag_matches
 from api.transfer.ranges import RangeNotSatisfiable, Span, wanted_span
 from core.artifacts.store import ByteStore
 from core.errors import Unavailable
 
 DIGESTED = 16 << 20  # bytes: the digest of a part up to this length is computed before it is sent
+
+_BYTES: dict[str, Any] = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+PART_OR_WHOLE: dict[int | str, dict[str, Any]] = {
+    200: {"content": _BYTES, "description": "the bytes; their SHA-256 is the entity tag and in Repr-Digest"},
+    206: {"content": _BYTES, "description": "the part that was asked for"},
+}
 
 # Of their own: a slow disk must not keep the threads that answer requests.
 _readers = ThreadPoolExecutor(max_workers=16, thread_name_prefix="bytes")
@@ -50,7 +57,6 @@ class Described:
             "Cache-Control": "private, no-cache",
             "Content-Disposition": f"attachment; filename=\"{ascii_name}\"; filename*=UTF-8''{quote(self.filename, safe='')}",
             "Repr-Digest": digest_field(bytes.fromhex(self.sha256)),
-            "X-Content-Type-Options": "nosniff",
         }
 
 
@@ -64,7 +70,9 @@ def answer(request: Request, store: ByteStore, item: Described) -> Response:
     try:
         span = wanted_span(request.headers, item.etag, item.size)
     except RangeNotSatisfiable:
-        return Response(None, 416, headers={"Content-Range": f"bytes */{item.size}", "Accept-Ranges": "bytes", "ETag": item.etag})
+        end = {"Content-Range": f"bytes */{item.size}", "Accept-Ranges": "bytes", "ETag": item.etag}
+        message = f"there are {item.size} bytes, and the range begins behind them"
+        return problem(request_id_of(request), 416, message, code="range_not_satisfiable", param="Range", headers=end)
     if span is None:
         headers["Content-Digest"] = headers["Repr-Digest"]
         return StreamedBytes(_open(store, item, Span(0, item.size)), item.size, headers=headers, media_type=item.media_type)

@@ -60,7 +60,7 @@ class FolderStore:
     def __init__(self, root: Path, *, reserve: float = RESERVE) -> None:
         self._objects = root / "sha256"
         self._staging = root / "staging"
-        self._reserve = reserve
+        self.reserve = reserve
         self._digests = Digests()
         for folder in (self._objects, self._staging):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -146,8 +146,8 @@ class FolderStore:
 
     def _check_space(self, num_bytes: int) -> None:
         disk = os.statvfs(self._staging)
-        if disk.f_bavail * disk.f_frsize - num_bytes < self._reserve * disk.f_blocks * disk.f_frsize:
-            raise StorageFull(f"the store keeps {self._reserve:.0%} of its disk free and has no room for {num_bytes} more bytes")
+        if disk.f_bavail * disk.f_frsize - num_bytes < self.reserve * disk.f_blocks * disk.f_frsize:
+            raise StorageFull(f"the store keeps {self.reserve:.0%} of its disk free and has no room for {num_bytes} more bytes")
 
 
 class _FolderReader:

@@ -33,7 +33,7 @@ _FIRST_OPEN = (
     .having(func.count() > 1)
     .subquery("first_open")
 )
-_OPEN = (
+OPEN_BLOCKS = (
     select(metric_blocks.c.id, metric_blocks.c.name, metric_blocks.c.points)
     .join(_FIRST_OPEN, (metric_blocks.c.name == _FIRST_OPEN.c.name) & (metric_blocks.c.id >= _FIRST_OPEN.c.id))
     .where(metric_blocks.c.attempt_id == bindparam("attempt"))
@@ -76,7 +76,7 @@ def _insert(tx: Connection, job_id: str, attempt_id: str, series: dict[str, Poin
 
 def merge_open_blocks(tx: Connection, job_id: str, attempt_id: str) -> None:
     """Packs the small blocks of an attempt into full ones; the points and their order stay."""
-    blocks = tx.execute(_OPEN, {"attempt": attempt_id}).all()
+    blocks = tx.execute(OPEN_BLOCKS, {"attempt": attempt_id}).all()
     if not blocks:
         return
     by_name: dict[str, list[Points]] = {}

@@ -2,17 +2,31 @@
 
 import os
 import socket
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
+from core.artifacts.store import FolderStore
 from core.artifacts.upload import UploadKey
-from tests.api.serving import Served
+from tests.api.serving import Served, serving
 from tests.api.shipping import Shipper, sha256_of
 from tests.bed.waiting import until
 
 DATA = os.urandom(3_300_000)
 SHA = sha256_of(DATA)
+
+
+@contextmanager
+def nearly_full(served: Served) -> Iterator[None]:
+    """The store finds less free than it must keep: the whole disk is its reserve."""
+    store = served.state.store
+    assert isinstance(store, FolderStore)
+    store.reserve = 1.0
+    yield
+    store.reserve = 0.0
 
 
 @pytest.fixture
@@ -133,6 +147,24 @@ def test_a_remark_reaches_the_journal_without_its_secrets(shipper: Shipper) -> N
     assert shipper.post("events", type="checkpoint.corrupt", message="bad lease_" + "x" * 43).status_code == 204
     last = shipper.get("events").json()["data"][-1]
     assert (last["type"], last["message"], last["attempt"]) == ("checkpoint.corrupt", "bad lease_***", 1)
+
+
+def test_a_remark_cannot_pass_for_what_the_service_writes(shipper: Shipper) -> None:
+    for kind in ("job.succeeded", "attempt.finished"):
+        assert shipper.post("events", type=kind, message="done").status_code == 422
+
+
+def test_a_full_disk_is_507_and_nothing_is_half_visible(sqlite_url: str, tmp_path: Path) -> None:
+    with serving(sqlite_url, tmp_path) as served:
+        shipper = Shipper(served)
+        shipper.put_blob(DATA[:1_000_000], size=len(DATA), sha256=SHA)
+        with nearly_full(served):
+            refused = shipper.put_blob(DATA[1_000_000:], offset=1_000_000, size=len(DATA), sha256=SHA)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (507, "storage_full")
+            assert refused.headers["retry-after"]
+            assert shipper.hand_over(files={}).status_code == 200  # the ledger goes on
+        assert not served.state.store.has(SHA)
+        assert shipper.put_blob(DATA[1_000_000:], offset=1_000_000, size=len(DATA), sha256=SHA).json()["is_complete"]
 
 
 @pytest.mark.parametrize("name", ["", "..%2f..%2fetc", "A" * 64, "0" * 63, "x" * 64, "%00" * 64])

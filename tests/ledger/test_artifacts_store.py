@@ -131,19 +131,30 @@ def test_a_disk_near_its_end_takes_no_upload(tmp_path: Path) -> None:
     assert not full.has(SHA)
 
 
-def test_a_write_that_fails_leaves_the_upload_where_it_was(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    send(store, KEY, DATA[:1000], len(DATA))
-
-    def half_then_full(file: object, data: bytes) -> None:
-        os.write(file.fileno(), data[: len(data) // 2])  # type: ignore[attr-defined]
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as patched:
-        patched.setattr("core.artifacts.upload._write_all", half_then_full)
-        with pytest.raises(StorageFull):
-            send(store, KEY, DATA[1000:], len(DATA))
-    assert store.durable_offset(KEY) == 1000
-    send(store, KEY, DATA[1000:], len(DATA))
+def test_a_write_that_fails_leaves_the_upload_where_it_was(store: FolderStore, tmp_path: Path) -> None:
+    """A file size limit stops a real write in its middle, as a full disk does."""
+    script = """
+import resource, sys
+from pathlib import Path
+from core.artifacts.store import FolderStore
+from core.artifacts.upload import UploadKey
+from core.errors import StorageFull
+data = Path(sys.argv[2]).read_bytes()
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_500_000, 1_500_000))
+store = FolderStore(Path(sys.argv[1]), reserve=0.0)
+for chunk in (data[:1_000_000], data[1_000_000:]):
+    try:
+        with store.upload(UploadKey("att_1", sys.argv[3]), len(data)) as upload:
+            upload.write(chunk)
+    except StorageFull:
+        print("full at", upload.offset)
+"""
+    source = tmp_path / "source"
+    source.write_bytes(DATA)
+    command = [sys.executable, "-c", script, str(tmp_path), str(source), SHA]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "full at 1000000\n"
+    assert store.durable_offset(KEY) == 1_000_000
+    send(store, KEY, DATA[1_000_000:], len(DATA))
     assert store.has(SHA)
 
 

@@ -4,15 +4,15 @@ import random
 from math import inf, nan
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from core.db.engine import Database
 from core.db.tables import attempts, jobs, metric_blocks
 from core.errors import InvalidInput, LeaseLost, NotFound
 from core.jobs.leases import fence
-from core.metrics.append import append
+from core.metrics.append import OPEN_BLOCKS, append
 from core.metrics.live import MAX_BACKLOG, Place, points_after, present_place
-from core.metrics.pack import FULL
+from core.metrics.pack import CLOSED, FULL
 from core.metrics.read import job_metrics
 from core.wire.jobs import JobMetrics, Progress
 from core.wire.worker import MetricsRequest, SeriesPoints
@@ -225,3 +225,15 @@ def test_a_reader_too_far_behind_is_told_to_start_again(db: Database) -> None:
 def test_an_event_id_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput):
         Place.parse(text)
+
+
+def test_small_blocks_are_found_by_an_index_of_their_own(sqlite_url: str) -> None:
+    where = next(index for index in metric_blocks.indexes if index.name == "ix_metric_blocks_open").dialect_options["sqlite"]["where"]
+    assert str(where) == f"num_points < {CLOSED}"
+    db = Database(sqlite_url)
+    with db.read() as tx:
+        statement = str(OPEN_BLOCKS.compile(dialect=tx.dialect)).replace("?", "'att_1'")
+        plan = [row.detail for row in tx.execute(text(f"EXPLAIN QUERY PLAN {statement}"))]
+    db.dispose()
+    assert any("ix_metric_blocks_open" in line for line in plan)
+    assert not any(line.startswith("SCAN metric_blocks") for line in plan)
