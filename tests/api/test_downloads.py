@@ -7,12 +7,14 @@ import os
 import tarfile
 import time
 from base64 import b64encode
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.api.serving import Served
+from tests.api.serving import Served, serving
 from tests.api.shipping import Shipper, sha256_of
+from tests.bed.databases import Databases
 
 MODEL = os.urandom(2_500_000)
 FILES = {"model.pt2": MODEL, "reports/metrics.json": b'{"accuracy":0.98}', "leer": b"", "Übersicht €.md": b"# hi"}
@@ -23,7 +25,19 @@ def digest_field(data: bytes) -> str:
     return f"sha-256=:{b64encode(hashlib.sha256(data).digest()).decode()}:"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("downloads")
+
+
+@pytest.fixture(scope="module")
+def served(databases: Databases, home: Path) -> Iterator[Served]:
+    """One server for the whole file: nothing here changes it."""
+    with serving(databases.fresh_url("sqlite", home), home) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
 def shipper(served: Served) -> Shipper:
     found = Shipper(served)
     assert found.hand_over(files=FILES).status_code == 200
@@ -165,8 +179,8 @@ def test_a_job_without_artifacts_has_no_archive(served: Served) -> None:
         "%E2%80%AEmodel.pt2",
     ],
 )
-def test_promise_21_no_name_reads_outside_its_job(served: Served, shipper: Shipper, tmp_path: Path, path: str) -> None:
-    for place in (tmp_path, tmp_path / "bytes", tmp_path / "bytes" / "sha256"):
+def test_promise_21_no_name_reads_outside_its_job(served: Served, shipper: Shipper, home: Path, path: str) -> None:
+    for place in (home, home / "bytes", home / "bytes" / "sha256"):
         (place / "canary").write_text("canary")
     connection = http.client.HTTPConnection("127.0.0.1", int(served.url.rpartition(":")[2]), timeout=10)
     connection.putrequest("GET", f"/v1/jobs/{shipper.job_id}/artifacts/{path}", skip_host=False)
@@ -195,7 +209,9 @@ def test_a_request_for_very_many_ranges_costs_nothing(shipper: Shipper) -> None:
     assert time.process_time() - started < 0.5
 
 
-def test_a_lost_object_is_a_problem_and_not_an_empty_file(served: Served, shipper: Shipper) -> None:
-    served.state.store.delete(sha256_of(MODEL), older_than=4e9)
-    answer = shipper.get("artifacts/model.pt2")
+def test_a_lost_object_is_a_problem_and_not_an_empty_file(served: Served) -> None:
+    shipper = Shipper(served)
+    shipper.hand_over(files={"lost": b"lost"})
+    served.state.store.delete(sha256_of(b"lost"), older_than=4e9)
+    answer = shipper.get("artifacts/lost")
     assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")

@@ -44,13 +44,11 @@ def test_an_object_is_uploaded_in_parts_and_then_known(shipper: Shipper) -> None
     assert shipper.http.get(f"{shipper.url}/blobs/{SHA}/upload").json() == {"offset": len(DATA), "is_complete": True}
 
 
-@pytest.mark.parametrize("offset", [0, 99, 101, 10**9])
-def test_promise_19_a_wrong_offset_is_answered_with_the_right_one(shipper: Shipper, offset: int) -> None:
+def test_promise_19_a_wrong_offset_is_answered_with_the_right_one(shipper: Shipper) -> None:
     shipper.put_blob(DATA[:100], size=len(DATA), sha256=SHA)
-    refused = shipper.put_blob(DATA[:50], offset=offset, size=len(DATA), sha256=SHA)
-    assert refused.status_code in (409, 422)
-    if refused.status_code == 409:
-        assert (refused.json()["error"]["code"], refused.json()["expected_offset"]) == ("offset_mismatch", 100)
+    for offset in (0, 99, 101, len(DATA) - 50, len(DATA)):
+        refused = shipper.put_blob(DATA[:50], offset=offset, size=len(DATA), sha256=SHA)
+        assert (refused.status_code, refused.json()["error"]["code"], refused.json()["expected_offset"]) == (409, "offset_mismatch", 100)
     assert shipper.http.get(f"{shipper.url}/blobs/{SHA}/upload").json()["offset"] == 100
 
 
@@ -167,11 +165,11 @@ def test_a_full_disk_is_507_and_nothing_is_half_visible(sqlite_url: str, tmp_pat
         assert shipper.put_blob(DATA[1_000_000:], offset=1_000_000, size=len(DATA), sha256=SHA).json()["is_complete"]
 
 
-@pytest.mark.parametrize("name", ["", "..%2f..%2fetc", "A" * 64, "0" * 63, "x" * 64, "%00" * 64])
-def test_promise_21_only_digests_name_objects(shipper: Shipper, name: str) -> None:
-    refused = shipper.http.put(f"{shipper.url}/blobs/{name}", params={"offset": 0, "size": 1}, content=b"x")
-    assert refused.status_code in (404, 405, 422)
-    assert refused.headers["content-type"] == "application/problem+json"
+def test_promise_21_only_digests_name_objects(shipper: Shipper) -> None:
+    for name in ("", "..%2f..%2fetc", "A" * 64, "0" * 63, "x" * 64, "%00" * 64):
+        refused = shipper.http.put(f"{shipper.url}/blobs/{name}", params={"offset": 0, "size": 1}, content=b"x")
+        assert refused.status_code in (404, 405, 422), name
+        assert refused.headers["content-type"] == "application/problem+json"
 
 
 def test_output_beyond_the_limit_of_one_call_is_refused(shipper: Shipper) -> None:
@@ -182,22 +180,22 @@ def test_output_beyond_the_limit_of_one_call_is_refused(shipper: Shipper) -> Non
     assert shipper.put_log(0, b"", stream="stdin").status_code == 422
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"{",
-        b"[]",
-        b'{"seq":0}',
-        b'{"seq":1,"series":{"loss":{"steps":[1],"values":[1],"times":[]}}}',
-        b'{"seq":1,"series":{"loss":{"steps":["1"],"values":[1],"times":[1]}}}',
-        b'{"seq":1,"extra":1}',
-        b'{"seq":1,"series":{"":{"steps":[1],"values":[1],"times":[1]}}}',
-        b'{"seq":99999999999,"series":{}}',
-        b'{"seq":1,"series":{"loss":{"steps":[1],"values":[1],"times":[1e400]}}}',
-    ],
+BAD_BATCHES = (
+    b"{",
+    b"[]",
+    b'{"seq":0}',
+    b'{"seq":1,"series":{"loss":{"steps":[1],"values":[1],"times":[]}}}',
+    b'{"seq":1,"series":{"loss":{"steps":["1"],"values":[1],"times":[1]}}}',
+    b'{"seq":1,"extra":1}',
+    b'{"seq":1,"series":{"":{"steps":[1],"values":[1],"times":[1]}}}',
+    b'{"seq":99999999999,"series":{}}',
+    b'{"seq":1,"series":{"loss":{"steps":[1],"values":[1],"times":[1e400]}}}',
 )
-def test_a_bad_batch_is_a_clear_problem_and_nothing_is_stored(shipper: Shipper, body: bytes) -> None:
-    refused = shipper.http.post(f"{shipper.url}/metrics", content=body, headers={"Content-Type": "application/json"})
-    assert refused.status_code == 422, refused.text
-    assert refused.json()["errors"]
+
+
+def test_a_bad_batch_is_a_clear_problem_and_nothing_is_stored(shipper: Shipper) -> None:
+    for body in BAD_BATCHES:
+        refused = shipper.http.post(f"{shipper.url}/metrics", content=body, headers={"Content-Type": "application/json"})
+        assert refused.status_code == 422, body
+        assert refused.json()["errors"]
     assert shipper.get("metrics").json()["series"] == []
