@@ -29,8 +29,14 @@ PRELOADED = (
     "torch",
     "torch._dynamo",  # else the first optimiser imports it: 3 s
     "torch.distributed.run",
+    "torch.distributed.elastic.rendezvous.static_tcp_rendezvous",
+    "torch.export._trace",  # else every rank 0 that packages its model imports it: 0.7 s
     "torch.nn.parallel.distributed",
     "torch.optim",
+    "torch.profiler._cupti_monitor",
+    "multiprocessing.popen_fork",
+    "multiprocessing.queues",
+    "encodings.idna",  # of the first host name that is resolved
     "safetensors.torch",
     "httpx2",
     AGENT,
