@@ -2,7 +2,7 @@
 
 import ast
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 @dataclass(frozen=True)
 class Source:
-    """One Python file; ``path`` is relative to the repository."""
+    """One Python file; ``path`` is relative to the repository. Each is read and parsed once, whichever rules ask."""
 
     path: str
 
@@ -32,6 +32,11 @@ class Source:
     def tree(self) -> ast.Module:
         return ast.parse(self.text)
 
+    @cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """The whole tree, walked once: a dozen rules look at every node of some 300 files."""
+        return tuple(ast.walk(self.tree))
+
     @property
     def room(self) -> str:
         return self.path.split("/", maxsplit=1)[0]
@@ -40,8 +45,9 @@ class Source:
     def is_main(self) -> bool:
         return self.path.endswith("__main__.py")
 
-    def functions(self) -> Iterator[Function]:
-        return (node for node in ast.walk(self.tree) if isinstance(node, Function))
+    @cached_property
+    def functions(self) -> tuple[Function, ...]:
+        return tuple(node for node in self.nodes if isinstance(node, Function))
 
     def is_excused(self, node: ast.AST) -> bool:
         """Whether the statement's first line, or the comment lines right above it, give a reason after ``# why:``."""
@@ -71,17 +77,17 @@ def tracked_files() -> tuple[str, ...]:
 def sources(*rooms: str) -> tuple[Source, ...]:
     """The Python files of these rooms; of every room of the product when none is named."""
     wanted = rooms or ROOMS
-    return tuple(Source(path) for path in tracked_files() if path.endswith(".py") and path.split("/")[0] in wanted)
+    return tuple(_source(path) for path in tracked_files() if path.endswith(".py") and path.split("/")[0] in wanted)
+
+
+@cache
+def _source(path: str) -> Source:
+    return Source(path)
 
 
 def hits(files: tuple[Source, ...], asks: Callable[[ast.AST], bool], *, excusable: bool = False) -> list[str]:
     """Where a node for which ``asks`` is true stands; with ``excusable``, those without a ``# why:`` only."""
-    return [
-        source.where(node)
-        for source in files
-        for node in ast.walk(source.tree)
-        if asks(node) and not (excusable and source.is_excused(node))
-    ]
+    return [source.where(node) for source in files for node in source.nodes if asks(node) and not (excusable and source.is_excused(node))]
 
 
 def expect_none(guilty: Sequence[str] | Mapping[str, object]) -> None:

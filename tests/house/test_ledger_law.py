@@ -35,7 +35,7 @@ def test_only_transitions_writes_a_state() -> None:
     guilty = [
         source.where(node)
         for source in files
-        for node in ast.walk(source.tree)
+        for node in source.nodes
         if _writes_state(node) and not (isinstance(node, ast.Call) and source.path in BIRTHS and _inserts_state(node))
     ]
     expect_none(guilty)

@@ -61,7 +61,7 @@ def test_every_module_says_what_it_is() -> None:
 
 
 def _functions(rooms: tuple[str, ...]) -> list[tuple[Source, Function]]:
-    return [(source, node) for source in sources(*rooms) for node in source.functions()]
+    return [(source, node) for source in sources(*rooms) for node in source.functions]
 
 
 def _length(node: Function) -> int:
