@@ -1,6 +1,5 @@
 """The root of the command line."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,8 +17,7 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         ctx.obj = ctx.obj or Session()
-        # "--json" is looked for here too: a command may fail before its options are read.
-        with reported(as_json="--json" in sys.argv or ctx.obj.as_json):
+        with reported(lambda: bool(ctx.obj.as_json)):
             return super().invoke(ctx)
 
 

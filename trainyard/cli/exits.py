@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import typer
@@ -56,12 +56,12 @@ def code_of_job(job: Job) -> int:
 
 
 @contextmanager
-def reported(*, as_json: bool) -> Iterator[None]:
-    """Turns the client's errors into a message on stderr and an exit code."""
+def reported(is_json: Callable[[], bool]) -> Iterator[None]:
+    """Turns the client's errors into a message on stderr and an exit code; ``is_json`` is asked when there is one."""
     try:
         yield
     except ClientError as error:
-        print(json.dumps(_as_data(error)) if as_json else _as_text(error), file=sys.stderr)
+        print(json.dumps(_as_data(error)) if is_json() else _as_text(error), file=sys.stderr)
         raise typer.Exit(code_of(error)) from None
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None

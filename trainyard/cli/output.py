@@ -30,16 +30,17 @@ def logs(
             pieces = client.logs(job_id, attempt=attempt, rank=rank, stream=stream)
         else:
             pieces = client.log_pages(job_id, attempt=attempt, rank=rank, stream=stream)
-        show = PrefixedLines()
+        show = PrefixedLines(is_live=follow)
         for piece in pieces:
             typer.echo(piece.model_dump_json(exclude={"streams"})) if as_json else show.add(piece)
         show.flush()
 
 
 class PrefixedLines:
-    """Whole lines, each with its rank in front; a stream's unfinished line waits for its rest."""
+    """Whole lines, each with its rank in front. Live, streams come by turns, and an unfinished line waits for its rest."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_live: bool) -> None:
+        self._is_live = is_live
         self._unfinished: dict[tuple[int, int, str], str] = {}
         self._attempt: int | None = None
 
@@ -49,6 +50,8 @@ class PrefixedLines:
             typer.echo(f"--- attempt {piece.attempt} ---", err=True)
         self._attempt = piece.attempt
         key = (piece.attempt, piece.rank, piece.stream)
+        if not self._is_live and key not in self._unfinished:
+            self.flush()
         # Only "\n" ends a line here: a progress bar's "\r" belongs to its line.
         *lines, rest = (self._unfinished.pop(key, "") + piece.text).split("\n")
         for line in lines:
