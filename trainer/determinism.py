@@ -30,7 +30,7 @@ def settle(*, threads: int, deterministic: bool) -> None:
     """Fixes the number of threads, which decides how sums are split, and the choice of algorithms when asked to."""
     torch.set_num_threads(threads)
     if deterministic:
-        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # read by cuBLAS when its first handle is made
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # why: read by cuBLAS when its first handle is made
         torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = False
 

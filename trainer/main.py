@@ -43,7 +43,7 @@ def main(root: Path) -> None:
     stop = listen_for_stop()
     try:
         code = run_rank(root, stop)
-    except Exception:  # already recorded; the process group must not be torn down by an unwinding interpreter
+    except Exception:  # why: already recorded; the process group must not be torn down by an unwinding interpreter
         traceback.print_exc()
         code = 1
     leave(code or 0)
