@@ -61,6 +61,10 @@ class LeaseKeeper:
         # Not joined: it may be waiting for an answer, and whatever that is, nobody acts on it any more.
         self._stopped.set()
 
+    def join(self, timeout: float) -> bool:
+        """Waits for the thread's last beat; False when it is still waiting for an answer."""
+        return self._thread.join(timeout)
+
     def check(self) -> None:
         """Raises LeaseLost when the lease is gone, ThreadFailed when nobody renews it."""
         if self.lost.is_set():

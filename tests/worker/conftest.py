@@ -7,6 +7,7 @@ from typing import Literal
 import pytest
 
 from core.run_dir import RunDir
+from tests.worker.leased import LeasedAttempt, leased_attempt
 from tests.worker.trees import Site
 from worker.launcher import Launcher, start_pad
 
@@ -47,3 +48,10 @@ def launcher(door_or_none: Path | None) -> Launcher:
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
     return Site(RunDir.create(tmp_path / "run"), tmp_path / "devices.lock")
+
+
+@pytest.fixture
+def attempt(sqlite_url: str, tmp_path: Path) -> Iterator[LeasedAttempt]:
+    """A claimed job on a real server whose leases are short."""
+    with leased_attempt(sqlite_url, tmp_path, lease_ttl_seconds=2.0) as found:
+        yield found
