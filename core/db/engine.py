@@ -3,6 +3,7 @@
 This is the only module that commits.
 """
 
+import math
 import sqlite3
 import threading
 import time
@@ -13,13 +14,15 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError, OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from core.db.clock import db_now
 from core.errors import StorageFull, Unavailable
 
 BUSY_TIMEOUT_MS = 10_000
 LOCK_TIMEOUT_MS = 10_000
+REST_SECONDS = 1.0
 
 
 class Database:
@@ -31,8 +34,12 @@ class Database:
 
     def __init__(self, url: str, *, pool_size: int = 16) -> None:
         self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
-        self.engine = _sqlite_engine(url) if self.is_sqlite else _postgres_engine(url, pool_size)
-        self._snapshots = self.engine if self.is_sqlite else self.engine.execution_options(isolation_level="REPEATABLE READ")
+        make = _sqlite_engine if self.is_sqlite else _postgres_engine
+        self.engine = make(url, pool_size, reads_only=False)
+        self._readers = make(url, pool_size, reads_only=True)
+        # One statement is one view on PostgreSQL with or without a transaction; without one, two round trips are saved.
+        self._reads = self._readers if self.is_sqlite else self._readers.execution_options(isolation_level="AUTOCOMMIT")
+        self._snapshots = self._readers if self.is_sqlite else self._readers.execution_options(isolation_level="REPEATABLE READ")
         self._begin = _TurnTaker(self.engine).begin if self.is_sqlite else self.engine.begin
 
     @contextmanager
@@ -43,13 +50,13 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A consistent view; nothing done here is kept."""
-        with _translated(), self.engine.connect() as connection:
+        """For reading alone; the database refuses writes. On PostgreSQL each statement sees the newest commits."""
+        with _translated(), self._reads.connect() as connection:
             yield connection
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
-        """Like ``read``, and all its statements see the ledger as it was at the first one, on PostgreSQL too."""
+        """Like ``read``, and all its statements see the ledger as it was at the first one."""
         with _translated(), self._snapshots.connect() as connection:
             yield connection
 
@@ -59,6 +66,7 @@ class Database:
 
     def dispose(self) -> None:
         self.engine.dispose()
+        self._readers.dispose()
 
 
 @dataclass(slots=True, eq=False)
@@ -185,25 +193,49 @@ def _translated() -> Iterator[None]:
         raise
 
 
-def _postgres_engine(url: str, pool_size: int) -> Engine:
+def _postgres_engine(url: str, pool_size: int, *, reads_only: bool) -> Engine:
     options = f"-c lock_timeout={LOCK_TIMEOUT_MS} -c timezone=UTC -c idle_in_transaction_session_timeout=60000"
-    return create_engine(
+    if reads_only:
+        options += " -c default_transaction_read_only=on"
+    engine = create_engine(
         url,
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_timeout=10,
-        pool_pre_ping=True,
         connect_args={"options": options, "connect_timeout": 5},
     )
+    _ping_after_rest(engine)
+    return engine
 
 
-def _sqlite_engine(url: str) -> Engine:
-    engine = create_engine(url, connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000})
+def _ping_after_rest(engine: Engine) -> None:
+    """A connection that rested may have died with its server; one in steady use need not be asked before each."""
+
+    @event.listens_for(engine, "checkin")
+    def _rest(_connection: Any, record: ConnectionPoolEntry) -> None:
+        record.info["rests_since"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def _ask(connection: Any, record: ConnectionPoolEntry, _proxy: Any) -> None:
+        if time.monotonic() - record.info.pop("rests_since", math.inf) < REST_SECONDS:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise InvalidatePoolError from error  # the others are as old: the pool makes new ones
+
+
+def _sqlite_engine(url: str, pool_size: int, *, reads_only: bool) -> Engine:
+    connect_args = {"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000}
+    engine = create_engine(url, pool_size=pool_size, max_overflow=pool_size, connect_args=connect_args)
+    pragmas = ["journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_TIMEOUT_MS}"]
+    if reads_only:
+        pragmas.append("query_only=ON")
 
     @event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _record: Any) -> None:
         connection.isolation_level = None  # the driver's own BEGIN would come late and deferred
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_TIMEOUT_MS}"):
+        for pragma in pragmas:
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")

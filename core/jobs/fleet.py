@@ -8,20 +8,27 @@ from sqlalchemy import Connection, select, text
 
 from core.db.clock import db_now
 from core.db.tables import attempts, members, workers
-from core.states import LIVE_ATTEMPT
 
-_CLOCK = select(db_now())
-_ONLINE = (
-    select(workers.c.id, workers.c.name, workers.c.accelerator, workers.c.num_devices, workers.c.is_draining)
-    .where(workers.c.seen_until >= db_now())
-    .order_by(workers.c.id)
-)
 _HELD = (
     select(members.c.worker_id, members.c.devices)
     .join_from(attempts, members, members.c.attempt_id == attempts.c.id)
     .where(text("attempts.state IN ('leased', 'running')"))  # the literal lets both databases use the partial index
+    .subquery()
 )
-assert {"leased", "running"} == LIVE_ATTEMPT
+_ONLINE = (
+    select(
+        workers.c.id,
+        workers.c.name,
+        workers.c.accelerator,
+        workers.c.num_devices,
+        workers.c.is_draining,
+        _HELD.c.devices.label("held"),
+        db_now().label("now"),
+    )
+    .outerjoin_from(workers, _HELD, _HELD.c.worker_id == workers.c.id)
+    .where(workers.c.seen_until >= db_now())
+    .order_by(workers.c.id)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +61,20 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    now: datetime
+    now: datetime  # by the database's clock; without meaning when there are no nodes
     nodes: tuple[Node, ...]
 
     @classmethod
     def load(cls, tx: Connection) -> Self:
         """The workers that are online, by the database's clock."""
-        busy: dict[str, int] = {}
-        for row in tx.execute(_HELD):
-            busy[row.worker_id] = busy.get(row.worker_id, 0) + len(row.devices)
-        nodes = tuple(
-            Node(row.name, row.accelerator, row.num_devices, max(row.num_devices - busy.get(row.id, 0), 0), row.is_draining)
-            for row in tx.execute(_ONLINE)
-        )
-        return cls(datetime.fromtimestamp(tx.execute(_CLOCK).scalar_one(), UTC), nodes)
+        nodes: dict[str, Node] = {}
+        now = 0.0
+        for row in tx.execute(_ONLINE):  # one row for each attempt that a node runs, one with a null for an idle node
+            known = nodes.get(row.id)
+            num_free = (known.num_free if known else row.num_devices) - len(row.held or ())
+            nodes[row.id] = Node(row.name, row.accelerator, row.num_devices, max(num_free, 0), row.is_draining)
+            now = row.now
+        return cls(datetime.fromtimestamp(now, UTC), tuple(nodes.values()))
 
     def waiting_for(self, need: Need) -> str:
         """What a queued job with this need waits for, the most lasting obstacle first."""

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, event, insert, select, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from core.db.engine import Database
 from core.db.tables import elections
 from core.errors import StorageFull, Unavailable
 from tests.bed.databases import Databases
+from tests.bed.servers import Servers
 
 
 @pytest.fixture
@@ -213,3 +214,49 @@ def test_a_snapshot_does_not_see_what_is_committed_after_its_first_statement(db:
         _write(db, "later")
         assert tx.scalars(select(elections.c.duty)).all() == []
     assert _names(db) == {"later"}
+
+
+def test_a_reader_cannot_write(db: Database) -> None:
+    def write() -> None:
+        with db.read() as tx:
+            tx.execute(insert(elections).values(duty="x", holder="h", lease_until=0.0))
+
+    with pytest.raises((DBAPIError, Unavailable)) as caught:
+        write()
+    assert "read" in str(caught.value.__cause__ or caught.value)
+    assert _names(db) == set()
+
+
+@pytest.fixture
+def on_postgres(servers: Servers, databases: Databases, tmp_path: Path) -> Iterator[tuple[Database, Callable[[], None]]]:
+    """A ledger on PostgreSQL, and what ends all its connections as a restart of the server would."""
+    url = databases.fresh_url("postgres", tmp_path)
+    name = url.rpartition("/")[2]
+    database = Database(url)
+    yield database, lambda: servers.postgres.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+    database.dispose()
+    databases.forget(url)
+
+
+def test_connections_that_died_while_they_rested_are_replaced_unseen(
+    on_postgres: tuple[Database, Callable[[], None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, end_connections = on_postgres
+    monkeypatch.setattr("core.db.engine.REST_SECONDS", 0.0)
+    _write(database, "before")
+    assert _names(database) == {"before"}
+    end_connections()
+    assert _names(database) == {"before"}
+    _write(database, "after")
+    assert _names(database) == {"before", "after"}
+
+
+def test_a_connection_that_dies_in_use_answers_unavailable_and_the_next_one_works(
+    on_postgres: tuple[Database, Callable[[], None]],
+) -> None:
+    database, end_connections = on_postgres
+    with pytest.raises(Unavailable):
+        _write(database, "lost", inside=lambda tx: (end_connections(), tx.execute(select(elections))))
+    assert _names(database) == set()
+    _write(database, "there")
+    assert _names(database) == {"there"}
