@@ -1,6 +1,7 @@
 """Frees the bytes that nothing refers to any more, a day after they came or were last used."""
 
 from datetime import datetime, timedelta
+from itertools import islice
 
 from sqlalchemy import ColumnElement, delete, exists, select
 
@@ -18,12 +19,16 @@ def collect_orphans(db: Database, store: ByteStore, *, now: datetime, grace: tim
     num_removed = 0
     while batch := _forget(db, before):
         num_removed += sum(store.delete(sha256, older_than=before.timestamp()) for sha256 in batch)
-    for sha256 in store.sweep(older_than=before.timestamp()):
-        with db.read() as tx:
-            is_known = tx.scalar(select(blobs.c.sha256).where(blobs.c.sha256 == sha256)) is not None
-        if not is_known:
-            num_removed += store.delete(sha256, older_than=before.timestamp())
+    stored = store.sweep(older_than=before.timestamp())
+    while batch := list(islice(stored, _BATCH)):
+        num_removed += sum(store.delete(sha256, older_than=before.timestamp()) for sha256 in _unknown(db, batch))
     return num_removed
+
+
+def _unknown(db: Database, objects: list[str]) -> set[str]:
+    """Objects without a row: their server died between storing them and saying so."""
+    with db.read() as tx:
+        return set(objects).difference(tx.scalars(select(blobs.c.sha256).where(blobs.c.sha256.in_(objects))))
 
 
 def _forget(db: Database, before: datetime) -> list[str]:
