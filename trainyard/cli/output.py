@@ -91,5 +91,6 @@ def _print_events(client: Client, job_id: str, after: int, *, follow: bool, as_j
 
 
 def _line(event: Event) -> str:
-    attempt = f"attempt {event.attempt}  " if event.attempt is not None else ""
-    return f"{event.seq:>4}  {event.at:%H:%M:%S}  {event.type:<22}  {attempt}{event.message}"
+    attempt = f"attempt {event.attempt}"
+    is_said = event.attempt is None or attempt in event.message
+    return f"{event.seq:>4}  {event.at:%H:%M:%S}  {event.type:<22}  {event.message}" + ("" if is_said else f" ({attempt})")

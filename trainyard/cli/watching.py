@@ -18,11 +18,14 @@ PLAIN_PAUSE_SECONDS = 2.0
 
 def watch_job(client: Client, job_id: str, console: Console) -> Job:
     """The job once it has ended or is paused; shows it meanwhile."""
-    if not console.is_terminal:
-        return client.wait(job_id, on_change=PlainLines(console.print))
-    with Live(console=console, refresh_per_second=8, transient=True) as live:
-        job = client.wait(job_id, on_change=lambda job: live.update(job_view(job)))
-    console.print(f"{job.id}  {progress_line(job)}")
+    if console.is_terminal:
+        with Live(console=console, refresh_per_second=8, transient=True) as live:
+            job = client.wait(job_id, on_change=lambda job: live.update(job_view(job)))
+        console.print(f"{job.id}  {progress_line(job)}")
+    else:
+        job = client.wait(job_id, on_change=PlainLines(console.print))
+    if job.failure:
+        console.print(f"  {job.failure.reason.value}: {job.failure.message}\n  More: trainyard status {job.id}, trainyard logs {job.id}")
     return job
 
 
