@@ -120,19 +120,6 @@ def _collect(keeper: "subprocess.Popen[bytes]") -> None:
         _slow_keepers.append(keeper)  # dropped, it would be reported as forgotten
 
 
-def start_pad(pad_socket: Path, modules: Sequence[str] = ()) -> "subprocess.Popen[str]":
-    """Starts a launch pad; its standard output holds one line when it is ready, and ends when it could not become so.
-
-    Call it from a thread that lasts as long as the pad shall: the kernel ends the pad with it.
-    """
-    return subprocess.Popen(  # noqa: S603 - our own module, by the interpreter that runs us
-        [sys.executable, "-m", "worker.launch_pad", str(pad_socket), *modules],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
 def run_tool(argv: Sequence[str], timeout: float, *, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
     """Runs a short program to its end and keeps what it printed. TimeoutError after ``timeout`` seconds; it is killed then."""
     try:

@@ -8,8 +8,8 @@ import pytest
 
 from core.run_dir import RunDir
 from tests.worker.leased import LeasedAttempt, leased_attempt
-from tests.worker.trees import Site
-from worker.launcher import Launcher, start_pad
+from tests.worker.trees import Site, start_pad
+from worker.launcher import Launcher
 
 # Enough to fork agents from; the whole list takes seconds more.
 PAD_MODULES = ("torch.distributed.run", "trainer.agent")
@@ -52,6 +52,13 @@ def site(tmp_path: Path) -> Site:
 
 @pytest.fixture
 def attempt(sqlite_url: str, tmp_path: Path) -> Iterator[LeasedAttempt]:
-    """A claimed job on a real server whose leases are short."""
+    """A claimed job on a real server; nobody need renew its lease while a test lasts."""
+    with leased_attempt(sqlite_url, tmp_path, lease_ttl_seconds=120.0) as found:
+        yield found
+
+
+@pytest.fixture
+def short_lease(sqlite_url: str, tmp_path: Path) -> Iterator[LeasedAttempt]:
+    """The same with a lease that is soon over."""
     with leased_attempt(sqlite_url, tmp_path, lease_ttl_seconds=2.0) as found:
         yield found

@@ -14,8 +14,8 @@ import pytest
 
 from tests.bed.waiting import until
 from tests.worker.conftest import PAD_MODULES
-from tests.worker.trees import END_SECONDS, START_SECONDS, Site, reserved
-from worker.launcher import Launcher, start_pad
+from tests.worker.trees import END_SECONDS, START_SECONDS, Site, reserved, start_pad
+from worker.launcher import Launcher
 from worker.pad_door import PadUnavailable, Request, ask
 from worker.processes import descendants, marked
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.bed.waiting import until
-from tests.worker.trees import END_SECONDS, START_SECONDS, Site, reserved
-from worker.launcher import Launcher, start_pad
+from tests.worker.trees import END_SECONDS, START_SECONDS, Site, reserved, start_pad
+from worker.launcher import Launcher
 
 # Takes the place of the real one in a pad, and tells what it was given.
 STAND_IN = """
@@ -21,7 +21,8 @@ def main(claim_fd, locks_fd):
     claim = open(claim_fd, "rb").read()
     told = {
         "claim": len(claim), "pid": os.getpid(), "session": os.getsid(0), "locks": os.readlink(f"/proc/self/fd/{locks_fd}"),
-        "stdin": os.readlink("/proc/self/fd/0"), "open": [int(name) for name in os.listdir("/proc/self/fd") if os.path.lexists(f"/proc/self/fd/{name}")],
+        "stdin": os.readlink("/proc/self/fd/0"),
+        "open": [int(name) for name in os.listdir("/proc/self/fd") if os.path.lexists("/proc/self/fd/" + name)],
         "given": [claim_fd, locks_fd],
     }
     with open(os.path.join(os.path.dirname(__file__), ".told"), "w") as file:

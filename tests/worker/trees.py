@@ -2,7 +2,9 @@
 
 import json
 import os
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -80,3 +82,9 @@ def holder_arguments(site: Site, plan: LaunchPlan, door: Path | None) -> list[st
     path = site.run_dir.root / "plan.json"
     path.write_text(plan.to_json())
     return [json.dumps({"plan": str(path), "locks": str(site.locks), "door": str(door) if door else None})]
+
+
+def start_pad(door: Path, modules: Sequence[str]) -> "subprocess.Popen[str]":
+    """A launch pad that has imported ``modules`` only; its standard output holds one line when it is ready."""
+    argv = [sys.executable, "-m", "worker.launch_pad", str(door), *modules]
+    return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
