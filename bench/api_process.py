@@ -8,7 +8,7 @@ import psutil
 
 from bench import load
 from bench.report import Row
-from bench.service import databases, serving
+from bench.running import databases, serving
 
 JOBS = 1_000
 SPEC = json.dumps({"recipe": "scripted"}).encode()

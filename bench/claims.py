@@ -8,7 +8,7 @@ import psutil
 
 from bench import load
 from bench.report import Row
-from bench.service import Service, databases, serving
+from bench.running import Service, databases, serving
 from core.wire.worker import PROTOCOL
 
 WORKERS = 16

@@ -16,7 +16,7 @@ import psutil
 
 from bench.claims import claim_body, register
 from bench.report import Row, spread
-from bench.service import Service, databases, free_port, serving, stop, wait_ready
+from bench.running import Service, databases, free_port, serving, stop, wait_ready
 
 SIZE = 256 * 1_000_000
 PAIRS = 10

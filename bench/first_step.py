@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.report import Row, spread
-from bench.service import Service, broker, databases, node, serving
+from bench.running import Service, broker, databases, node, serving
 from core.recipes import parse_spec
 from core.run_dir import RunDir, RunFile, write_atomically
 

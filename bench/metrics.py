@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from bench import load
 from bench.claims import claim_body, register
 from bench.report import Row
-from bench.service import Service, databases, serving
+from bench.running import Service, databases, serving
 
 BATCHES = 600
 BATCH = 1_000

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.report import Row, spread
-from bench.service import Service, databases, free_port, serving, stop, wait_ready
+from bench.running import Service, databases, free_port, serving, stop, wait_ready
 
 PAIRS = 10
 SECONDS = 3

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench import load
 from bench.report import Row
-from bench.service import databases, serving
+from bench.running import databases, serving
 
 CLIENTS = 8
 JOBS = 2_000
