@@ -118,7 +118,8 @@ class Stack(ServiceClient):
 
         def is_whole() -> bool:
             online = any(worker["state"] == "online" for worker in self.get("/v1/workers")["data"])
-            return online and bool(self.pids("celery")) and bool(self.pids("pad"))
+            has_pad = bool(self.pids("pad")) or self._node_env.get("TRAINYARD_LAUNCH") == "cold"
+            return online and bool(self.pids("celery")) and has_pad
 
         if not self.node.is_running:
             raise DidNotStart(f"the node ended with {self.node.exit_code}\n{self.logs()}")

@@ -8,6 +8,7 @@ import pytest
 from tests.bed.databases import Databases
 from tests.bed.servers import Servers
 from tests.bed.stack import Stack
+from tests.bed.waiting import until
 from tests.faults.drills import REFERENCE_SPEC, expect_undisturbed, reference_weights, weights_of
 
 
@@ -30,9 +31,8 @@ def stop_before_the_lease_ends(stack: Stack, part: Literal["api", "postgres"], w
     stack.kill(part)
     lease_ends = time.monotonic() + stack.lease_seconds
     try:
-        while stack.pids("rank", job=job):
-            assert time.monotonic() < lease_ends, f"ranks outlived their lease\n{stack.census()}\n{stack.logs()}"
-            time.sleep(0.02)
+        left = lease_ends - time.monotonic()
+        until(lambda: not stack.pids("rank", job=job), within=left, what="the ranks have stopped within the lease", explain=stack.logs)
     finally:
         stack.restart(part)
     expect_undisturbed(stack, job, weights)
