@@ -17,6 +17,7 @@ from api.measures import Measures
 from api.openapi import install_openapi
 from api.request_log import RequestLog
 from api.routes import install_routes, templates
+from api.threads import provide_threads
 from core.artifacts.store import FolderStore
 from core.clock import Clock, SystemClock
 from core.db.engine import Database
@@ -32,6 +33,7 @@ def create_app(settings: ApiSettings, *, clock: Clock | None = None) -> FastAPI:
         summary="Training jobs over HTTP",
         docs_url=None,  # the pages load scripts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,
         openapi_url="/openapi.json",
         lifespan=_lifespan,
         separate_input_output_schemas=False,
@@ -66,6 +68,7 @@ def assemble(settings: ApiSettings, clock: Clock) -> ApiState:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state: ApiState = app.state.trainyard
+    provide_threads()
     with ExitStack() as running:
         running.callback(state.db.dispose)
         running.enter_context(state.doorbell)

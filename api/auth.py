@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from fastapi import Request
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
-from starlette.concurrency import run_in_threadpool
 
+from api.threads import in_thread
 from core.access.keys import Caller, authenticate
 from core.clock import Clock
 from core.db.engine import Database
@@ -49,7 +49,7 @@ class KeyCache:
         known = self._known.get(digest)
         if known is not None and known.until > time.monotonic():
             return known.caller
-        caller = await run_in_threadpool(self._load, secret)
+        caller = await in_thread(self._load, secret)
         if len(self._known) >= MAX_CACHED:
             self._known.clear()
         self._known[digest] = _Known(caller, time.monotonic() + CACHE_SECONDS)

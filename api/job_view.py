@@ -5,10 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fastapi import Response
-from starlette.concurrency import run_in_threadpool
 
 from api.live import Live
 from api.respond import etag_matches, json_bytes, not_modified
+from api.threads import in_thread
 from core.db.engine import Database
 from core.jobs.queries import JobVersion, job_json, job_version
 
@@ -52,7 +52,7 @@ async def wait_for_job(live: Live, job_id: str, look: Callable[[], JobView], if_
     deadline = time.monotonic() + seconds
     with live.listen(job_id) as waiter:
         while True:
-            view = await run_in_threadpool(look)
+            view = await in_thread(look)
             left = deadline - time.monotonic()
             if left <= 0 or live.is_closed or not view.is_worth_waiting(if_none_match):
                 return view

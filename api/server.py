@@ -34,6 +34,7 @@ def make_server(app: FastAPI, settings: ApiSettings) -> Server:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # nothing here asks where a request came from
         timeout_keep_alive=75,
         timeout_graceful_shutdown=STOP_SECONDS,
     )

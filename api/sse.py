@@ -4,12 +4,12 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from api.auth import bearer
 from api.deps import state_of
+from api.threads import in_thread
 from core.errors import TrainyardError
 
 PING_SECONDS = 15.0
@@ -55,7 +55,7 @@ async def _follow(
             try:
                 # A revoked key ends its streams: the cache asks the ledger again every few seconds.
                 await state.keys.caller(bearer(request))
-                chunk = await run_in_threadpool(read, cursor)
+                chunk = await in_thread(read, cursor)
             except TrainyardError:
                 return  # the answer has begun, so the error cannot be told; the client reconnects and hears it then
             cursor = chunk.cursor

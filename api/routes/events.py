@@ -4,13 +4,13 @@ import time
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
-from starlette.concurrency import run_in_threadpool
 
 from api.deps import ApiState, JobId, Limit, Reader, state_of
 from api.errors import ERRORS
 from api.respond import json_response
 from api.sse import Chunk, event, stream, wants_events
 from api.strict_route import StrictRoute
+from api.threads import in_thread
 from core.jobs.events import list_events
 from core.jobs.queries import require_job
 from core.states import FINAL
@@ -54,7 +54,7 @@ async def read_events(
         return _read_chunk(state, caller.project_id, job_id, cursor)
 
     if wants_events(request):
-        first = await run_in_threadpool(read, seen)  # an unknown job must answer 404, so look before the stream begins
+        first = await in_thread(read, seen)  # an unknown job must answer 404, so look before the stream begins
         if first.is_over and not first.events:
             return Response(status_code=204)
         return stream(request, (job_id,), read, seen)
@@ -66,7 +66,7 @@ async def _page(state: ApiState, project_id: str, job_id: str, after: int, *, li
     deadline = time.monotonic() + wait
     with state.live.listen(job_id) as waiter:
         while True:
-            events, is_over = await run_in_threadpool(_read, state, project_id, job_id, after, limit + 1)
+            events, is_over = await in_thread(_read, state, project_id, job_id, after, limit + 1)
             seconds = deadline - time.monotonic()
             if events or is_over or seconds <= 0 or not await waiter.wait(seconds):
                 break

@@ -6,12 +6,12 @@ from typing import Literal
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from starlette.concurrency import run_in_threadpool
 
 from api.auth import KeyWith
 from api.deps import ApiState, state_of
 from api.errors import ERRORS
 from api.respond import json_response
+from api.threads import in_thread
 from core.errors import TrainyardError
 from core.jobs.census import count_jobs
 from core.wire.base import WireModel
@@ -54,7 +54,7 @@ async def metrics(request: Request) -> Response:
     state = state_of(request)
     if state.settings.is_public:
         await KeyWith(Scope.READ)(request)
-    return await run_in_threadpool(_metrics, state)
+    return await in_thread(_metrics, state)
 
 
 def _metrics(state: ApiState) -> Response:

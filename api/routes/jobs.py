@@ -5,7 +5,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from sqlalchemy import Connection
-from starlette.concurrency import run_in_threadpool
 
 from api.deps import After, ApiState, JobId, JsonBody, Limit, Reader, Submitter, state_of
 from api.errors import ERRORS
@@ -14,6 +13,7 @@ from api.job_view import JobView, view_job, wait_for_job
 from api.openapi import body_of
 from api.respond import json_response
 from api.strict_route import StrictRoute
+from api.threads import in_thread
 from core.access.keys import Caller
 from core.failpoints import hit
 from core.jobs.cancel import cancel
@@ -115,7 +115,7 @@ async def get_job(request: Request, caller: Reader, job_id: JobId, wait: Wait = 
     def look() -> JobView:
         return view_job(state.db, caller.project_id, job_id, if_none_match)
 
-    view = await run_in_threadpool(look)
+    view = await in_thread(look)
     if wait > 0 and view.is_worth_waiting(if_none_match):
         view = await wait_for_job(state.live, job_id, look, if_none_match, seconds=wait)
     return view.response()

@@ -4,13 +4,13 @@ import time
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
-from starlette.concurrency import run_in_threadpool
 
 from api.deps import ApiState, AttemptId, JsonBody, LeaseToken, WorkerKey, parse, state_of
 from api.errors import ERRORS
 from api.openapi import body_of
 from api.respond import json_response
 from api.strict_route import StrictRoute
+from api.threads import in_thread
 from core.errors import ProtocolMismatch
 from core.failpoints import hit
 from core.jobs.claim import claim
@@ -147,12 +147,12 @@ async def renew_lease(request: Request, token: LeaseToken, attempt_id: AttemptId
     """Renews at once; the answer comes with a control word other than `seen`, at the latest after `wait_seconds`."""
     state = state_of(request)
     wanted = parse(RenewRequest, body)
-    held = await run_in_threadpool(_renew, state, attempt_id, token)
+    held = await in_thread(_renew, state, attempt_id, token)
     control = held.control
     deadline = time.monotonic() + wanted.wait_seconds
     with state.live.listen(held.job_id) as waiter:
         while control == wanted.seen and (left := deadline - time.monotonic()) > 0 and not state.live.is_closed:
-            control = await run_in_threadpool(_control, state, attempt_id, token)
+            control = await in_thread(_control, state, attempt_id, token)
             if control == wanted.seen:
                 await waiter.wait(left)
     return json_response(RenewReply(control=control, lease_ttl_seconds=state.settings.lease_ttl_seconds))
