@@ -9,7 +9,7 @@ from core.run_dir import RunDir
 from core.states import Phase
 from core.wire.worker import StartRequest
 from tests.bed.waiting import until
-from tests.worker.leased import LeasedAttempt, leased_attempt
+from tests.worker.leased import LeasedAttempt
 from worker.log_streams import LogStreams
 from worker.shipper import Shipper
 
@@ -86,8 +86,8 @@ def test_what_is_left_at_the_end_is_shipped_before_close_returns(attempt: Leased
     assert attempt.get("logs?rank=1&stream=stderr")["streams"][0]["size"] == 700_004
 
 
-def test_promise_16_an_outage_loses_nothing_and_doubles_nothing(sqlite_url: str, tmp_path: Path) -> None:
-    with leased_attempt(sqlite_url, tmp_path, lease_ttl_seconds=60) as attempt, shipping(attempt):
+def test_promise_16_an_outage_loses_nothing_and_doubles_nothing(attempt: LeasedAttempt) -> None:
+    with shipping(attempt):
         attempt.write_metrics(range(1, 11))
         until(lambda: len(loss_steps(attempt)) == 10, within=10, what="the first points are there")
         out = log_file(attempt.run_dir, 0, "stdout")
@@ -139,15 +139,15 @@ def test_a_new_checkpoint_is_told_to_whoever_uploads_it(attempt: LeasedAttempt) 
     assert ship.num_checkpoints_seen == 1
 
 
-def test_promise_02_with_the_lease_gone_it_writes_nothing_more_and_says_so(attempt: LeasedAttempt) -> None:
-    with shipping(attempt) as ship:
-        attempt.write_metrics(range(1, 4))
-        until(lambda: len(loss_steps(attempt)) == 3, within=10, what="the points are there")
-        attempt.let_lease_run_out()
-        until(lambda: attempt.get("attempts")["data"][0]["state"] == "lost", within=40, what="the attempt is lost")
-        attempt.write_metrics(range(4, 7))
+def test_promise_02_with_the_lease_gone_it_writes_nothing_more_and_says_so(short_lease: LeasedAttempt) -> None:
+    with shipping(short_lease) as ship:
+        short_lease.write_metrics(range(1, 4))
+        until(lambda: len(loss_steps(short_lease)) == 3, within=10, what="the points are there")
+        short_lease.let_lease_run_out()
+        until(lambda: short_lease.get("attempts")["data"][0]["state"] == "lost", within=40, what="the attempt is lost")
+        short_lease.write_metrics(range(4, 7))
         assert ship.lost.wait(10)
-    assert loss_steps(attempt) == [1, 2, 3]
+    assert loss_steps(short_lease) == [1, 2, 3]
 
 
 def test_a_shipper_that_fails_wakes_its_supervisor(attempt: LeasedAttempt) -> None:
