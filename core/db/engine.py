@@ -14,11 +14,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, InvalidatePoolError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, InvalidatePoolError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from core.db.clock import db_now
-from core.errors import StorageFull, Unavailable
+from core.errors import InvalidInput, StorageFull, Unavailable
 
 BUSY_TIMEOUT_MS = 10_000
 LOCK_TIMEOUT_MS = 10_000
@@ -188,6 +188,8 @@ def _translated() -> Iterator[None]:
         text = str(error.orig)
         if "disk is full" in text or "No space left" in text:
             raise StorageFull("the ledger's disk is full") from error
+        if isinstance(error, DataError) and "NUL (0x00)" in text:
+            raise InvalidInput("text must not hold the character NUL") from error  # PostgreSQL cannot store it
         if isinstance(error, OperationalError) or error.connection_invalidated:
             raise Unavailable("the ledger cannot be reached right now") from error
         raise

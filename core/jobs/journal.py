@@ -45,5 +45,6 @@ def record(
 
 def write(tx: Connection, job_id: str, seq: int, entry: Entry, at: datetime) -> None:
     """Stores a line under a number that the caller has taken from ``jobs.event_seq`` in this transaction."""
-    row = {"job_id": job_id, "seq": seq, "at": at, "type": entry.type, "message": entry.message}
+    # What programs print on their way out may hold NUL, which PostgreSQL's text cannot.
+    row = {"job_id": job_id, "seq": seq, "at": at, "type": entry.type, "message": entry.message.replace("\0", "\ufffd")}
     tx.execute(_INSERT, {**row, "attempt": entry.attempt, "data": dict(entry.data)})

@@ -199,3 +199,13 @@ def test_a_bad_batch_is_a_clear_problem_and_nothing_is_stored(shipper: Shipper) 
         assert refused.status_code == 422, body
         assert refused.json()["errors"]
     assert shipper.get("metrics").json()["series"] == []
+
+
+def test_a_nul_character_is_never_a_server_error(shipper: Shipper) -> None:
+    for path in ("/v1/jobs/%00/metrics", "/v1/jobs/%00/logs", "/v1/jobs/x%00/archive", "/v1/jobs/%00/checkpoints"):
+        assert shipper.admin.get(path).status_code in (404, 422), path
+    for path in ("metrics?name=%00", "artifacts?after=%00", "checkpoints?after=%00", "artifacts/%00"):
+        assert shipper.get(path).status_code in (200, 404, 422), path
+    assert shipper.http.get(f"/v1/worker/attempts/%00/blobs/{SHA}").status_code in (409, 422)
+    assert shipper.post("events", type="remark", message="a\0b").status_code == 204
+    assert shipper.get("events").json()["data"][-1]["message"] == "a\ufffdb"
