@@ -24,7 +24,7 @@ class Model(Section):
 
     family: Literal["resnet"] = "resnet"
     depth: int = Field(default=8, ge=8, le=110, description="number of weighted layers: 8, 14, 20, 26, 32, ...")
-    width: int = Field(default=16, ge=4, le=256, description="channels of the first stage; each of the two next doubles them")
+    width: int = Field(default=32, ge=4, le=256, description="channels of the first stage; each of the two next doubles them")
     stem: Literal["auto", "small", "large"] = Field(
         default="small", description="small: one 3x3 convolution; large: 7x7 stride 2 and pooling; auto: by image size"
     )

@@ -39,11 +39,12 @@ def test_auto_keeps_the_resolution_of_small_images() -> None:
     ]
 
 
-def test_a_new_block_is_its_shortcut() -> None:
-    block = net().blocks[0].eval()
+def test_a_block_without_weights_is_its_shortcut_subsampled_and_padded() -> None:
+    block = net().blocks[1].eval()
+    nn.init.zeros_(block.norm2.weight)
     images = torch.rand(2, 4, 8, 8)
 
-    assert torch.equal(block(images), images)
+    assert torch.equal(block(images), torch.cat([images[:, :, ::2, ::2], torch.zeros(2, 4, 4, 4)], dim=1))
 
 
 def test_the_classifier_takes_stored_pixels_grey_or_not() -> None:
