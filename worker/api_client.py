@@ -81,10 +81,7 @@ class Connection:
             limits=httpx2.Limits(max_keepalive_connections=8, keepalive_expiry=4.0),
         )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         self._http.close()
 
     def post(self, path: str, body: BaseModel, *, timeout: float = TIMEOUT_SECONDS) -> httpx2.Response:
@@ -137,6 +134,12 @@ class NodeApi:
     def __init__(self, url: str, token: str) -> None:
         self._connection = Connection(url, token)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
     def register(self, request: RegisterRequest) -> RegisterReply:
         return _parsed(RegisterReply, self._connection.post("register", request))
 
@@ -159,7 +162,7 @@ class AttemptApi:
         self._base = f"attempts/{attempt_id}"
 
     def close(self) -> None:
-        self._connection.__exit__()
+        self._connection.close()
 
     def start(self, request: StartRequest) -> None:
         self._connection.post(f"{self._base}/start", request)
