@@ -1,5 +1,6 @@
 """The servers of one test session: found, started when first asked for, stopped together."""
 
+import os
 import shutil
 import sqlite3
 import tempfile
@@ -9,6 +10,8 @@ from pathlib import Path
 from tests.bed.binaries import Source, find_postgres, find_redis
 from tests.bed.postgres import PostgresServer
 from tests.bed.redis import RedisServer
+
+PREFIX = "ty-bed-"
 
 
 def describe(source: Source = "any") -> str:
@@ -21,7 +24,8 @@ class Servers:
 
     def __init__(self, source: Source = "any") -> None:
         self.source: Source = source
-        self.home = Path(tempfile.mkdtemp(prefix="ty-bed-"))
+        _sweep()
+        self.home = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
         self.home.chmod(0o711)
         self._redises: list[RedisServer] = []
 
@@ -49,3 +53,11 @@ class Servers:
         if "postgres" in self.__dict__:
             self.postgres.stop()
         shutil.rmtree(self.home, ignore_errors=True)
+
+
+def _sweep() -> None:
+    """Removes what sessions have left that were killed before they could: their names hold the pid of who made them."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        pid = folder.name.removeprefix(PREFIX).partition("-")[0]
+        if pid.isdecimal() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
