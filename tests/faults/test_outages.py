@@ -32,7 +32,7 @@ def stop_before_the_lease_ends(stack: Stack, part: Literal["api", "postgres"], w
     lease_ends = time.monotonic() + stack.lease_seconds
     try:
         left = lease_ends - time.monotonic()
-        until(lambda: not stack.pids("rank", job=job), within=left, what="the ranks have stopped within the lease", explain=stack.logs)
+        until(lambda: not stack.pids("rank"), within=left, what="the ranks have stopped within the lease", explain=stack.logs)
     finally:
         stack.restart(part)
     expect_undisturbed(stack, job, weights)
