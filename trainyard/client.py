@@ -205,8 +205,8 @@ class Client:
 
     # The service
 
-    def recipes(self) -> Iterator[Recipe]:
-        return self._items(Page[Recipe], "/v1/recipes")
+    def recipes(self) -> list[Recipe]:
+        return self._transport.get(Page[Recipe], "/v1/recipes").data
 
     def recipe(self, name: str) -> Recipe:
         return self._transport.get(Recipe, f"/v1/recipes/{name}")

@@ -1,11 +1,15 @@
 """The command line against the real API: what it prints, what ``--json`` gives, and what it ends with."""
 
 import json
+import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from core.wire.keys import Scope
 from tests.api.serving import Served
 from tests.api.shipping import Shipper
 from tests.client.conftest import Terminal
@@ -15,7 +19,21 @@ SCRIPTED = ("submit", "--recipe", "scripted")
 
 
 def test_every_command_explains_itself(trainyard: Terminal) -> None:
-    names = ["up", "submit", "validate", "jobs", "status", "attempts", "cancel", "pause", "resume", "logs", "events", "metrics"]
+    names = [
+        "up",
+        "submit",
+        "validate",
+        "jobs",
+        "status",
+        "attempts",
+        "checkpoints",
+        "cancel",
+        "pause",
+        "resume",
+        "logs",
+        "events",
+        "metrics",
+    ]
     names += ["artifacts", "download", "recipes", "worker", "keys", "doctor", "version"]
     everything = trainyard("--help")
     for name in names:
@@ -100,6 +118,9 @@ def test_a_whole_run_is_shown_downloaded_and_ends_with_0(trainyard: Terminal, se
     shipper.post("metrics", seq=1, series={"loss": points}, progress=progress)
     running = trainyard("status")
     assert "training  step 3/6  epoch 1  loss 2" in running
+    shipper.hand_over("checkpoints", files={"state": b"state"}, step=3, is_best=True)
+    assert trainyard.json("checkpoints")[0]["step"] == 3
+    assert "best" in trainyard("checkpoints")
     shipper.hand_over(files={"model.pt2": b"weights", "reports/card.md": b"# card"})
     shipper.finish()
 
@@ -183,3 +204,22 @@ def test_an_interrupt_ends_with_130(trainyard: Terminal, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(Client, "jobs", interrupted)
     trainyard("jobs", code=130)
+
+
+def test_worker_becomes_the_node_with_the_environment_of_the_shell() -> None:
+    """Without a token the node itself says what it needs."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TRAINYARD_")}
+    argv = [sys.executable, "-m", "trainyard", "worker"]
+    said = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+    assert said.returncode == 2
+    assert "TRAINYARD_WORKER_TOKEN" in said.stderr
+    wrong = subprocess.run([*argv, "--on-term", "sideways"], env=environment, capture_output=True, text=True, check=False)
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+
+
+def test_a_reader_that_leaves_early_is_no_failure(served: Served) -> None:
+    key = served.key(Scope.ADMIN)
+    environment = {**os.environ, "TRAINYARD_URL": served.url, "TRAINYARD_API_KEY": key}
+    line = f"set -o pipefail; {sys.executable} -m trainyard recipes --json | head -1"
+    said = subprocess.run(["bash", "-c", line], env=environment, capture_output=True, text=True, check=False)
+    assert (said.returncode, said.stdout, said.stderr) == (0, "[\n", "")

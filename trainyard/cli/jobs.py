@@ -1,4 +1,4 @@
-"""``jobs``, ``status``, ``attempts``, and what steers a job: ``cancel``, ``pause``, ``resume``."""
+"""``jobs``, ``status``, ``attempts``, ``checkpoints``, and what steers a job: ``cancel``, ``pause``, ``resume``."""
 
 from collections.abc import Callable
 from typing import Annotated
@@ -12,12 +12,12 @@ from core.wire.jobs import Job
 from trainyard.cli.exits import code_of_job
 from trainyard.cli.session import AsJson, JobArgument, console, find_job, print_json, print_table, session_of
 from trainyard.cli.watching import watch_job
-from trainyard.cli.words import ago, elapsed, number, progress_line, state_text
+from trainyard.cli.words import ago, elapsed, number, progress_line, size, state_text
 from trainyard.client import Client
 
 
 def register(app: typer.Typer) -> None:
-    for command in (jobs, status, attempts, cancel, pause, resume):
+    for command in (jobs, status, attempts, checkpoints, cancel, pause, resume):
         app.command()(command)
 
 
@@ -86,6 +86,20 @@ def attempts(context: typer.Context, job: JobArgument = "last", as_json: AsJson 
         for item in found
     ]
     print_table(("ATTEMPT", "STATE", "REASON", "WORKER", "LAUNCHED", "RESUMED FROM", "CREATED"), rows, empty="not attempted yet")
+
+
+def checkpoints(context: typer.Context, job: JobArgument = "last", as_json: AsJson = False) -> None:
+    """List the checkpoints of a job that the server holds, newest first."""
+    with session_of(context).client() as client:
+        found = list(client.checkpoints(find_job(client, job)))
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        (str(item.step), str(item.attempt), size(item.num_bytes), "best" if item.is_best else "", ago(item.created_at), item.id)
+        for item in found
+    ]
+    print_table(("STEP", "ATTEMPT", "SIZE", "", "STORED", "ID"), rows, empty="no checkpoints yet")
 
 
 def cancel(context: typer.Context, job: JobArgument, as_json: AsJson = False) -> None:

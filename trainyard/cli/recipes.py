@@ -19,7 +19,7 @@ def recipes(
     """List what can be trained, or show one recipe."""
     with session_of(context).client() as client:
         if name is None:
-            found = list(client.recipes())
+            found = client.recipes()
             rows = [(item.name, item.summary) for item in found]
             print_json(found) if as_json else print_table(("RECIPE", "WHAT IT DOES"), rows, empty="no recipes", wraps="WHAT IT DOES")
             return
