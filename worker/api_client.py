@@ -138,6 +138,9 @@ class NodeApi:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._connection.close()
 
     def register(self, request: RegisterRequest) -> RegisterReply:

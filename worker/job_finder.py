@@ -5,6 +5,7 @@ Rung by the doorbell and by the poll. One look runs at a time; rings that come m
 
 import logging
 import threading
+from contextlib import closing
 
 from core.errors import LeaseLost
 from core.states import Reason
@@ -71,8 +72,7 @@ class JobFinder:
             if claim is None:
                 return False
             reservation.shrink_to(claim.devices)
-            self._start(claim, reservation)
-        return True
+            return self._start(claim, reservation)
 
     def _ask(self, worker_id: str, devices: tuple[int, ...]) -> Claim | None:
         try:
@@ -81,7 +81,8 @@ class JobFinder:
             log.warning("could not claim", extra={"event": "claim.failed", "cause": str(error)})
             return None
 
-    def _start(self, claim: Claim, reservation: Reservation) -> None:
+    def _start(self, claim: Claim, reservation: Reservation) -> bool:
+        """False when there is no supervisor, and there will be none for the next claim either."""
         about = {"job_id": claim.job_id, "attempt_id": claim.attempt_id, "attempt": claim.attempt, "devices": list(claim.devices)}
         text = Orders(claim=claim, node=self._facts).model_dump_json().encode()
         try:
@@ -89,13 +90,15 @@ class JobFinder:
         except OSError as error:
             log.exception("no supervisor could be started", extra={"event": "supervisor.failed", **about})
             self._give_back(claim, error)
-        else:
-            log.info("claimed", extra={"event": "attempt.claimed", "supervisor": pid, **about})
+            return False
+        log.info("claimed", extra={"event": "attempt.claimed", "supervisor": pid, **about})
+        return True
 
     def _give_back(self, claim: Claim, error: OSError) -> None:
         """Nobody renews this lease, so the attempt ends here and not when the lease runs out."""
         request = FinishRequest(reason=Reason.RANK_DIED, message=f"the node could not start a supervisor: {error}")
         try:
-            AttemptApi(self._facts.api_url, claim.attempt_id, claim.lease_token).finish(request)
+            with closing(AttemptApi(self._facts.api_url, claim.attempt_id, claim.lease_token)) as api:
+                api.finish(request)
         except (ApiUnreachable, ApiRefused, LeaseLost) as failure:
             log.warning("the attempt waits for its lease to end", extra={"event": "attempt.stranded", "cause": str(failure)})
