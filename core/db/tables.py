@@ -3,11 +3,19 @@
 Lease columns (``lease_until``) are Unix seconds by the database's own clock; other instants are the API's.
 """
 
+from typing import Any
+
 from sqlalchemy import Boolean, CheckConstraint, Column, ForeignKey, Index, Table, UniqueConstraint, text
 from sqlalchemy.types import BigInteger
 
 from core.db.base import Double, Id, Instant, Integer, Json, LargeBinary, String, Text, Word, metadata
 from core.states import AttemptState, JobState
+
+
+def _only(condition: str) -> dict[str, Any]:
+    """Makes an index of these rows alone, on both databases."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
 
 BigId = BigInteger().with_variant(Integer, "sqlite")
 
@@ -81,11 +89,8 @@ Index(
     jobs.c.created_at,
     jobs.c.id,
     jobs.c.available_at,
-    jobs.c.nodes,
-    jobs.c.devices_per_node,
-    jobs.c.accelerator,
-    sqlite_where=text("state = 'queued'"),
-    postgresql_where=text("state = 'queued'"),
+    *(jobs.c.nodes, jobs.c.devices_per_node, jobs.c.accelerator),
+    **_only("state = 'queued'"),
 )
 
 # The labels of jobs once more, in a form that a list can be filtered by.
@@ -121,12 +126,7 @@ attempts = Table(
     Column("finished_at", Instant),
     UniqueConstraint("job_id", "number"),
     CheckConstraint("state in ({})".format(", ".join(f"'{state}'" for state in AttemptState)), name="state"),
-    Index(
-        "ix_attempts_live",
-        "state",
-        sqlite_where=text("state in ('leased', 'running')"),
-        postgresql_where=text("state in ('leased', 'running')"),
-    ),
+    Index("ix_attempts_live", "state", **_only("state in ('leased', 'running')")),
 )
 
 # One row per node of an attempt. An attempt is live while all its members are; the first expired one loses it.
@@ -208,14 +208,7 @@ metric_blocks = Table(
     Index("ix_metric_blocks_series", "attempt_id", "name", "id"),
     Index("ix_metric_blocks_newest", "attempt_id", "last_seq"),
     # The small blocks, which are merged into full ones; 512 is core.metrics.pack.CLOSED.
-    Index(
-        "ix_metric_blocks_open",
-        "attempt_id",
-        "name",
-        "id",
-        sqlite_where=text("num_points < 512"),
-        postgresql_where=text("num_points < 512"),
-    ),
+    Index("ix_metric_blocks_open", "attempt_id", "name", "id", **_only("num_points < 512")),
 )
 
 log_streams = Table(
@@ -229,7 +222,7 @@ log_streams = Table(
     Column("is_closed", Boolean, nullable=False, server_default=text("false")),
     # Once compacted, the bytes are one object of the byte store and the chunks are gone.
     Column("blob_sha256", String(64), index=True),
-    Index("ix_log_streams_open", "attempt_id", sqlite_where=text("NOT is_closed"), postgresql_where=text("NOT is_closed")),
+    Index("ix_log_streams_open", "attempt_id", **_only("NOT is_closed")),
 )
 
 log_chunks = Table(

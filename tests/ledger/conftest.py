@@ -1,3 +1,5 @@
+"""Worlds: a ledger that is emptied instead of made anew for each test."""
+
 from collections.abc import Callable, Iterator
 
 import pytest
