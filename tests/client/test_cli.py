@@ -34,7 +34,7 @@ def test_every_command_explains_itself(trainyard: Terminal) -> None:
         "events",
         "metrics",
     ]
-    names += ["artifacts", "download", "recipes", "worker", "keys", "doctor", "version"]
+    names += ["logs", "events", "metrics", "artifacts", "download", "recipes", "worker", "keys", "doctor", "version"]
     everything = trainyard("--help")
     for name in names:
         assert f"\n  {name} " in everything
