@@ -108,7 +108,8 @@ class Client:
                 return
             params: Parameters = {"wait": f"{max(patience, 0):.3f}"} if etag else {}
             headers = {"If-None-Match": etag} if etag else {}
-            call = Call(method="GET", path=f"/v1/jobs/{job_id}", params=params, headers=headers, patience=POLL_SECONDS + 15)
+            retry = self._transport.retry.patient() if etag else None
+            call = Call(method="GET", path=f"/v1/jobs/{job_id}", params=params, headers=headers, patience=POLL_SECONDS + 15, retry=retry)
             response = self._transport.answer(call)
             if response.status_code != NOT_MODIFIED:
                 etag = response.headers.get("etag")

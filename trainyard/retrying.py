@@ -2,10 +2,12 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 TRANSIENT = frozenset({429, 502, 503, 504})
 LONGEST_ORDERED_WAIT = 60.0
+PATIENT_TRIES = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +19,10 @@ class RetryPolicy:
     first_delay: float = 0.25
     longest_delay: float = 8.0
     draw: Callable[[], float] = field(default=random.random, repr=False)
+
+    def patient(self) -> Self:
+        """For one who waits for a job's end and has heard of the server before: rides out a restart of some forty seconds."""
+        return replace(self, max_tries=max(self.max_tries, PATIENT_TRIES))
 
     def delay(self, tries: int, retry_after: str | None = None) -> float | None:
         """Seconds to wait after the given number of tries, or None to give up.

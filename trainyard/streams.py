@@ -40,13 +40,16 @@ class _Connection:
     def __init__(self, last_id: str | None) -> None:
         self.last_id = last_id
         self.is_over = False
+        self.has_begun = False
         self.trouble: httpx2.TransportError | None = None
 
     def events(self, transport: Transport, path: str, params: Parameters | None) -> Iterator[httpx2.ServerSentEvent]:
         """The events of one more connection; how it ended is left in ``is_over`` and ``trouble``."""
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": self.last_id} if self.last_id else {})
-        call = Call(method="GET", path=path, params=params, headers=headers, patience=SILENCE_SECONDS)
+        retry = transport.retry.patient() if self.has_begun else None
+        call = Call(method="GET", path=path, params=params, headers=headers, patience=SILENCE_SECONDS, retry=retry)
         with transport.stream(call) as response:
+            self.has_begun = True
             self.is_over = response.status_code == NO_CONTENT
             if self.is_over:
                 return
@@ -71,7 +74,7 @@ def _check_type(response: httpx2.Response) -> None:
 
 
 def _pause(transport: Transport, failures: int, broken: Exception | None) -> None:
-    delay = transport.retry.delay(failures)
+    delay = transport.retry.patient().delay(failures)
     if delay is None:
         raise CannotConnect(f"the event stream of {transport.url} keeps ending: {broken or 'without an event'}") from broken
     transport.sleep(delay)

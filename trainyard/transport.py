@@ -43,6 +43,7 @@ class Call:
     headers: Mapping[str, str] | None = None
     is_repeatable: bool = True
     patience: float | None = None  # seconds to wait for bytes, where that is not the transport's usual
+    retry: RetryPolicy | None = None  # likewise
 
 
 class Transport:
@@ -85,13 +86,13 @@ class Transport:
         return read(model, self.answer(Call(method="GET", path=path, params=params)))
 
     def _first_good(self, call: Call, *, whole: bool) -> httpx2.Response:
-        tries = 0
+        tries, retry = 0, call.retry or self.retry
         while True:
             tries += 1
             try:
                 response = self._send(call, whole=whole)
             except httpx2.TransportError as error:
-                delay = self.retry.delay(tries) if call.is_repeatable or isinstance(error, httpx2.ConnectError) else None
+                delay = retry.delay(tries) if call.is_repeatable or isinstance(error, httpx2.ConnectError) else None
                 if delay is None:
                     raise CannotConnect(f"cannot reach {self.url}: {_words(error)}") from error
             except httpx2.InvalidURL as error:
@@ -100,7 +101,7 @@ class Transport:
                 if response.status_code < 400:
                     return response
                 may_repeat = _is_transient(response) and (call.is_repeatable or response.status_code in NOTHING_WAS_DONE)
-                delay = self.retry.delay(tries, response.headers.get("retry-after")) if may_repeat else None
+                delay = retry.delay(tries, response.headers.get("retry-after")) if may_repeat else None
                 if delay is None:
                     raise _refusal(response)
                 response.close()

@@ -154,3 +154,10 @@ def test_waiting_ends_with_a_timeout_error_when_the_job_does_not(client: Client,
     server.on("GET", f"/v1/jobs/{JOB}", json_reply(job_json(), ETag='"1"'), Reply(304))
     with pytest.raises(TimeoutError, match=JOB):
         client.wait(JOB, timeout=0.05)
+
+
+def test_a_wait_rides_out_a_restart_of_the_server(client: Client, server: ScriptedServer, naps: list[float]) -> None:
+    away = [problem(503, "unavailable", "starting")] * 8
+    server.on("GET", f"/v1/jobs/{JOB}", json_reply(job_json(), ETag='"1"'), *away, json_reply(job_json("succeeded"), ETag='"2"'))
+    assert client.wait(JOB).is_terminal
+    assert sum(naps) > 20

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from trainyard.client import Client
 from trainyard.errors import NotFound
+from trainyard.retrying import RetryPolicy
 
 LAST = "last"
 PIPE_WIDTH = 400
@@ -30,7 +31,8 @@ class Session:
 
     @contextmanager
     def client(self) -> Iterator[Client]:
-        with Client(self.url, home=self.home) as client:
+        # A person waits: a server that is not there is told after a second or two.
+        with Client(self.url, home=self.home, retry=RetryPolicy(max_tries=4)) as client:
             yield client
 
 

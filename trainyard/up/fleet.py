@@ -93,6 +93,8 @@ class Fleet:
     def stop(self, *, patience: dict[str, float]) -> None:
         """Stops the newest part first, each with its time to end; one more signal means now."""
         heard = self._signals.num_stops
+        if self._members:
+            self._say("up", "stopping in order, running jobs are given back; one more Ctrl-C stops at once")
         for member in reversed(self._members):
             if member.process.exit_code is None:
                 self._stop_one(member, patience.get(member.name, 10.0), heard)
