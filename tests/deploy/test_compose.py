@@ -130,10 +130,10 @@ def test_the_commands_of_the_file_bring_up_a_service_that_trains(deployment: Dep
     refused = deployment.run("api", TRAINYARD_HOST="0.0.0.0")
     assert (refused.returncode, "create-key" in refused.stderr) == (1, True), refused.stderr
 
-    admin = _key(deployment, "admin")
+    admin = _key(deployment, "admin", "me")
     secrets = deployment.home / "secrets"
     secrets.mkdir()
-    (secrets / "trainyard_worker_token").write_text(_key(deployment, "worker") + "\n")
+    (secrets / "trainyard_worker_token").write_text(_key(deployment, "worker", "node") + "\n")
 
     api = deployment.up("api")
     until(lambda: deployment.is_healthy("api", api), within=60, what="the API is healthy", explain=api.log_tail, pause=0.2)
@@ -221,9 +221,11 @@ def _answers(deployment: Deployment) -> bool:
     raise AssertionError("Redis answers without a password")
 
 
-def _key(deployment: Deployment, scopes: str) -> str:
-    """The documented command: ``docker compose run --rm migrate python -m api create-key ...``."""
-    made = deployment.run("migrate", "python", "-m", "api", "create-key", "--project", "default", "--scopes", scopes, "--name", scopes)
+def _key(deployment: Deployment, scopes: str, name: str) -> str:
+    """The command of the README, to the letter: ``docker compose run --rm -T migrate COMMAND``."""
+    command = f"python -m api create-key --scopes {scopes} --name {name}"
+    assert f"docker compose run --rm -T migrate {command}" in (ROOT / "README.md").read_text()
+    made = deployment.run("migrate", *command.split())
     assert made.returncode == 0, made.stderr
     return made.stdout.strip()
 
