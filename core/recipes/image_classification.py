@@ -24,7 +24,7 @@ class Model(Section):
 
     family: Literal["resnet"] = "resnet"
     depth: int = Field(default=8, ge=8, le=110, description="number of weighted layers: 8, 14, 20, 26, 32, ...")
-    width: int = Field(default=32, ge=4, le=256, description="channels of the first stage; each of the two next doubles them")
+    width: int = Field(default=16, ge=4, le=256, description="channels of the first stage; each of the two next doubles them")
     stem: Literal["auto", "small", "large"] = Field(
         default="small", description="small: one 3x3 convolution; large: 7x7 stride 2 and pooling; auto: by image size"
     )
@@ -43,7 +43,7 @@ class Training(Section):
     optimizer: Literal["sgd", "adamw"] = "sgd"
     learning_rate: float = Field(default=0.1, gt=0, le=10, description="the peak, reached after warm-up and lowered along a cosine")
     momentum: float = Field(default=0.9, ge=0, lt=1, description="sgd only; with Nesterov's look-ahead")
-    weight_decay: float = Field(default=5e-4, ge=0, le=1)
+    weight_decay: float = Field(default=2e-3, ge=0, le=1, description="not on norms and biases")
     warmup_epochs: float = Field(default=1.0, ge=0, le=100)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     gradient_clip: float | None = Field(default=None, gt=0, description="largest L2 norm of the gradient; null for none")
