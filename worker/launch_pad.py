@@ -39,6 +39,7 @@ PRELOADED = (
     "encodings.idna",  # of the first host name that is resolved
     "safetensors.torch",
     "httpx2",
+    "httpcore2",  # httpx2 imports it for the first client: 35 ms
     AGENT,
     "trainer.main",
     "trainer.tasks",
