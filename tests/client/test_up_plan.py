@@ -8,7 +8,7 @@ import pytest
 
 from trainyard.up.errors import UpError
 from trainyard.up.folder import StateFolder, locked
-from trainyard.up.plan import Plan, UpOptions, choose_port, make_plan
+from trainyard.up.plan import Plan, UpOptions, check_installed, choose_port, make_plan
 
 SETTINGS = {
     "TRAINYARD_API_KEY": "ty_clients_secret",
@@ -121,3 +121,9 @@ def test_secrets_are_written_for_their_owner_alone(folder: StateFolder) -> None:
     assert folder.admin_key.stat().st_mode & 0o777 == 0o600
     assert folder.root.stat().st_mode & 0o777 == 0o700
     assert [path.name for path in folder.admin_key.parent.iterdir()] == ["admin"]
+
+
+def test_missing_extras_are_said_before_anything_is_made() -> None:
+    check_installed()
+    with pytest.raises(UpError, match=r"no_such_package.*trainyard\[server,worker,embedded\]"):
+        check_installed(("json", "no_such_package"))

@@ -4,6 +4,7 @@ import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 from trainyard.up.errors import UpError
@@ -13,6 +14,7 @@ from trainyard.up.redis import broker_url, redis_argv
 
 # Settings of a client, and what is decided here: none of these is handed on from the user's environment.
 NOT_HANDED_ON = ("TRAINYARD_API_KEY", "TRAINYARD_URL", "TRAINYARD_HOME", "TRAINYARD_WORKER_TOKEN", "TRAINYARD_API_URL")
+NEEDED = ("fastapi", "sqlalchemy", "celery", "torch")
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}
 
 
@@ -95,6 +97,15 @@ def make_plan(
         inherited=inherited,
         folder=folder,
     )
+
+
+def check_installed(packages: tuple[str, ...] = NEEDED) -> None:
+    """UpError when the server's or the node's packages are not here: they come with extras. Imports nothing."""
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        raise UpError(
+            f"the packages of server and node are missing ({', '.join(missing)}): pip install 'trainyard[server,worker,embedded]'"
+        )
 
 
 def choose_port(host: str, port: int) -> int:

@@ -16,7 +16,7 @@ from trainyard.settings import inherited_environment, own_variables, runtime_fol
 from trainyard.up.errors import Stopped, ToolFailed, UpError
 from trainyard.up.fleet import Fleet, Say
 from trainyard.up.folder import StateFolder, locked, predecessors_gone
-from trainyard.up.plan import Plan, UpOptions, choose_port, make_plan
+from trainyard.up.plan import Plan, UpOptions, check_installed, choose_port, make_plan
 from trainyard.up.process import Command, adopt_orphans, run_tool
 from trainyard.up.redis import answers, find_redis
 from trainyard.up.signals import Signals
@@ -32,6 +32,7 @@ def run_up(options: UpOptions, say: Say, on_ready: Callable[[StateFolder, str], 
 
     ``on_ready`` is called with the state folder and the address once a worker is online. Call it from the main thread.
     """
+    check_installed()
     folder = StateFolder(options.home)
     folder.prepare()
     with locked(folder), Signals() as signals, predecessors_gone(folder) as kept_by_children:
