@@ -9,6 +9,7 @@ README.md          the model card
 manifest.json      SHA-256 of each
 """
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,9 @@ def export(model: nn.Module, data: ImageFolder, tested: Tested, path: Path) -> N
     example = probes if len(probes) > 1 else probes.repeat(2, *[1] * (probes.dim() - 1))
     with torch.no_grad():
         program = torch.export.export(model, (example,), dynamic_shapes={"images": {0: batch}})
-        torch.export.save(program, path)
+        written = io.BytesIO()  # torch would report a full disk as a RuntimeError
+        torch.export.save(program, written)
+        path.write_bytes(written.getvalue())
         found = torch.export.load(path).module()(probes)
         expected = model(probes)
     if not torch.allclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE):

@@ -60,7 +60,7 @@ class Ranks:
 
         DDP regroups its buckets after the first backward pass of a *process*, and with three ranks or more the place of
         a number in a bucket decides the order of its additions; a resumed run would round differently in its first
-        step. Looking for unused parameters switches the regrouping off.
+        step. Looking for unused parameters switches the regrouping off (and DDP says once that there are none).
         """
         if self.world_size == 1:
             return model

@@ -13,8 +13,11 @@ from tests.trainer.launching import Launch
 NEVER: dict[str, Any] = {"recipe": "scripted", "training": {"ending": "never", "step_seconds": 0.01}}
 
 
-@pytest.mark.parametrize("cold", [False, True], ids=["warm", "cold"])
-@pytest.mark.parametrize(("word", "reason"), [("pause", Reason.PAUSED), ("drain", Reason.DRAINED)])
+@pytest.mark.parametrize(
+    ("word", "reason", "cold"),
+    [("pause", Reason.PAUSED, False), ("drain", Reason.DRAINED, False), ("pause", Reason.PAUSED, True)],
+    ids=["pause", "drain", "pause, cold"],
+)
 def test_a_pause_or_drain_leaves_a_verified_checkpoint_of_the_last_step(launch: Launch, word: Any, reason: Reason, cold: bool) -> None:
     attempt = launch(NEVER, cold=cold).start()
     attempt.wait_for_step(3)

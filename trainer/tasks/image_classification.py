@@ -86,23 +86,14 @@ class ImageClassification:
         return BatchOutcome(loss=loss, num_correct=(logits.argmax(1) == labels).sum(), num_samples=len(labels))
 
     def evaluate(self, model: nn.Module, split: Split) -> Score:
-        rows = self.splits.validation if split == "validation" else self.splits.test
-        logits_of_share = self._logits(model, rows[self.ranks.rank :: self.ranks.world_size])
-        loss, num_correct = 0.0, 0
-        for logits, labels in logits_of_share:
-            loss += functional.cross_entropy(logits.double(), labels, reduction="sum").item()
-            num_correct += int((logits.argmax(1) == labels).sum())
-        total_loss, total_correct = self.ranks.sum([loss, num_correct])
-        return Score(loss=total_loss / len(rows), accuracy=total_correct / len(rows), num_samples=len(rows))
+        return self._examine(model, self.splits.validation if split == "validation" else self.splits.test)[0]
 
     def test(self, model: nn.Module) -> dict[str, float]:
         """Scores the test split and remembers each prediction for the package."""
         rows = self.splits.test
-        score = self.evaluate(model, "test")
+        score, own = self._examine(model, rows)
         predictions = torch.zeros(len(rows), dtype=torch.int64, device=self.ranks.device)
-        own = [logits.argmax(1) for logits, _ in self._logits(model, rows[self.ranks.rank :: self.ranks.world_size])]
-        if own:
-            predictions[self.ranks.rank :: self.ranks.world_size] = torch.cat(own)
+        predictions[self.ranks.rank :: self.ranks.world_size] = own
         self.tested = Tested(score=score, rows=rows, predictions=self.ranks.sum_tensor(predictions).cpu().numpy())
         return score.named("test")
 
@@ -124,15 +115,21 @@ class ImageClassification:
         index = torch.from_numpy(rows).to(self.images.device)
         return self.images[index].to(self.ranks.device), self.labels[index].to(self.ranks.device)
 
-    @torch.inference_mode()
-    def _logits(self, model: nn.Module, rows: Rows) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """(logits, labels) of ``rows``, batch by batch. No collective: ranks may have different numbers of batches."""
-        found = []
-        for start in range(0, len(rows), EVALUATION_BATCH):
-            images, labels = self._take(rows[start : start + EVALUATION_BATCH])
-            with self._precision():
-                found.append((model(images).float(), labels))
-        return found
+    def _examine(self, model: nn.Module, rows: Rows) -> tuple[Score, torch.Tensor]:
+        """The score on ``rows`` over all ranks, and the predictions of this rank's share of them, every world_size-th one."""
+        own_rows = rows[self.ranks.rank :: self.ranks.world_size]
+        predictions = torch.zeros(len(own_rows), dtype=torch.int64, device=self.ranks.device)
+        loss, num_correct = 0.0, 0
+        # No collective in the loop: ranks may have different numbers of batches.
+        for start in range(0, len(own_rows), EVALUATION_BATCH):
+            images, labels = self._take(own_rows[start : start + EVALUATION_BATCH])
+            with torch.inference_mode(), self._precision():
+                logits = model(images)
+            loss += functional.cross_entropy(logits.double(), labels, reduction="sum").item()
+            predictions[start : start + EVALUATION_BATCH] = logits.argmax(1)
+            num_correct += int((logits.argmax(1) == labels).sum())
+        total_loss, total_correct = self.ranks.sum([loss, num_correct])
+        return Score(loss=total_loss / len(rows), accuracy=total_correct / len(rows), num_samples=len(rows)), predictions
 
     def _precision(self) -> AbstractContextManager[object]:
         device, wanted = self.ranks.device, self.spec.training.precision
