@@ -16,7 +16,8 @@ from api.threads import in_thread
 from core.access.keys import Caller, authenticate
 from core.clock import Clock
 from core.db.engine import Database
-from core.errors import Forbidden, LeaseLost, Unauthenticated
+from core.errors import Forbidden, Unauthenticated
+from core.jobs.leases import PREFIX
 from core.wire.keys import Scope
 
 CACHE_SECONDS = 5.0
@@ -90,8 +91,8 @@ class LeaseBearer(SecurityBase):
 
     async def __call__(self, request: Request) -> str:
         token = bearer(request)
-        if not token.startswith("lease_"):
-            raise LeaseLost("this is not a lease token")
+        if not token.startswith(PREFIX):
+            raise Unauthenticated("the lease token of this attempt is required: send it as 'Authorization: Bearer lease_...'")
         return token
 
 

@@ -25,7 +25,7 @@ _CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "u
 def ERRORS(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """What a route declares as ``responses``: these statuses, and those that every route may answer."""
     every = sorted({*statuses, 401, 403, 421, 422, 500, 503})
-    return {status: {"model": ProblemDocument, "description": _title(status), "content": {PROBLEM_JSON: {}}} for status in every}
+    return {status: {"model": ProblemDocument, "description": _title(status)} for status in every}
 
 
 def problem(

@@ -10,9 +10,11 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
+from api.errors import PROBLEM_JSON
 from core.recipes import AnyJobSpec
 
 REF = "#/components/schemas/{model}"
+PROBLEM = {"$ref": REF.format(model="ProblemDocument")}
 _BODIES: dict[str, TypeAdapter[Any]] = {}
 
 
@@ -55,7 +57,17 @@ def _build(app: FastAPI) -> dict[str, Any]:
         schemas.setdefault(name, schema)
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            _name_problems(operation["responses"])
     return document
+
+
+def _name_problems(responses: dict[str, Any]) -> None:
+    """Declared as models, errors came out with the media type of the success; what is sent is application/problem+json."""
+    for response in responses.values():
+        if {"schema": PROBLEM} in response.get("content", {}).values():
+            response["content"] = {PROBLEM_JSON: {"schema": PROBLEM}}
 
 
 def _body_schemas() -> dict[str, Any]:

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from api.deps import After, JobId, Limit, Reader, state_of
 from api.errors import ERRORS
 from api.respond import etag_matches, json_response, not_modified
+from api.strict_route import StrictRoute
 from api.transfer.archive import Archive
 from api.transfer.download import PART_OR_WHOLE, Described, StreamedBytes, answer
 from core.artifacts.artifacts import all_artifacts, get_artifact, list_artifacts
@@ -14,7 +15,7 @@ from core.errors import NotFound
 from core.wire.base import Page
 from core.wire.jobs import Artifact
 
-router = APIRouter(prefix="/jobs/{job_id}", tags=["artifacts"])
+router = APIRouter(prefix="/jobs/{job_id}", tags=["artifacts"], route_class=StrictRoute)
 
 OfAttempt = Annotated[int | None, Query(ge=1, le=2**31 - 1, description="by default the attempt that handed over files last")]
 # Declared for the document; `answer` reads them from the request.

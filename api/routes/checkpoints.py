@@ -5,11 +5,12 @@ from fastapi import APIRouter, Request, Response
 from api.deps import After, JobId, Limit, Reader, state_of
 from api.errors import ERRORS
 from api.respond import json_response
+from api.strict_route import StrictRoute
 from core.artifacts.checkpoints import list_checkpoints
 from core.wire.base import Page
 from core.wire.jobs import Checkpoint
 
-router = APIRouter(prefix="/jobs/{job_id}/checkpoints", tags=["checkpoints"])
+router = APIRouter(prefix="/jobs/{job_id}/checkpoints", tags=["checkpoints"], route_class=StrictRoute)
 
 
 @router.get("", summary="List a job's checkpoints", response_model=Page[Checkpoint], responses=ERRORS(404))

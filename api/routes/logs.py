@@ -11,11 +11,12 @@ from api.errors import ERRORS
 from api.respond import json_response
 from api.sse import Chunk, event, wants_events
 from api.sse import stream as event_stream
+from api.strict_route import StrictRoute
 from core.output.follow import Place, Wanted, find_news
 from core.output.read import DEFAULT_LIMIT, MAX_LIMIT, MIN_LIMIT, StreamState, find_output, find_piece, render
 from core.wire.jobs import LogPage
 
-router = APIRouter(prefix="/jobs/{job_id}/logs", tags=["logs"])
+router = APIRouter(prefix="/jobs/{job_id}/logs", tags=["logs"], route_class=StrictRoute)
 
 StreamName = Literal["stdout", "stderr"]
 _EVENTS: dict[int | str, dict[str, Any]] = {

@@ -10,13 +10,14 @@ from api.deps import ApiState, JobId, Reader, state_of
 from api.errors import ERRORS
 from api.respond import json_response
 from api.sse import Chunk, event, stream, wants_events
+from api.strict_route import StrictRoute
 from core.jobs.queries import require_job
 from core.metrics.live import NewPoints, Place, as_json, points_after, present_place
 from core.metrics.read import DEFAULT_POINTS, job_metrics
 from core.states import FINAL
 from core.wire.jobs import JobMetrics
 
-router = APIRouter(prefix="/jobs/{job_id}/metrics", tags=["metrics"])
+router = APIRouter(prefix="/jobs/{job_id}/metrics", tags=["metrics"], route_class=StrictRoute)
 
 Names = Annotated[list[Annotated[str, Query(max_length=128)]], Query(description="these metrics only; by default all", max_length=256)]
 _EVENTS: dict[int | str, dict[str, Any]] = {

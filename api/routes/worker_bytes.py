@@ -9,6 +9,7 @@ from api.deps import ApiState, AttemptId, JsonBody, LeaseToken, RawBody, parse, 
 from api.errors import ERRORS
 from api.openapi import body_of, bytes_body
 from api.respond import json_response
+from api.strict_route import StrictRoute
 from api.transfer.download import PART_OR_WHOLE, Described, answer
 from api.transfer.upload import receive
 from core.artifacts.artifacts import commit_artifacts
@@ -26,7 +27,7 @@ from core.wire.base import Page, page_of
 from core.wire.jobs import Artifact, Checkpoint
 from core.wire.worker import ArtifactsRequest, BlobReply, CheckpointRequest, EventRequest, LogReply, MetricsRequest
 
-router = APIRouter(prefix="/worker/attempts/{attempt_id}", tags=["worker"])
+router = APIRouter(prefix="/worker/attempts/{attempt_id}", tags=["worker"], route_class=StrictRoute)
 
 Sha256 = Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="SHA-256 of the whole object, in lower-case hex")]
 Offset = Annotated[int, Query(ge=0, le=2**53, description="where the body begins in the whole")]

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+from fastapi.routing import APIRoute
 from pydantic import SecretStr
 
 from api.app import create_app
 from api.deps import ApiState
+from api.routes import VERSIONED
 from api.server import make_server
 from core.access.keys import create_key
 from core.clock import SystemClock
@@ -19,6 +21,14 @@ from core.wire.keys import Scope
 from tests.bed.waiting import until
 
 Json = dict[str, Any]
+# Every operation below /v1, as (method, path).
+ROUTES = [
+    (method, f"/v1{route.path}")
+    for module in VERSIONED
+    for route in module.router.routes
+    if isinstance(route, APIRoute)
+    for method in sorted(route.methods)
+]
 SPEC: Json = {"recipe": "scripted", "training": {"steps": 3}}
 
 

@@ -5,21 +5,12 @@ import time
 
 import httpx2
 import pytest
-from fastapi.routing import APIRoute
 
-from api.routes import VERSIONED
 from core.db.tables import api_keys
 from core.wire.keys import Scope
-from tests.api.serving import Client, Node, Served
+from tests.api.serving import ROUTES, Client, Node, Served
 from tests.bed.waiting import until
 
-ROUTES = [
-    (method, f"/v1{route.path}")
-    for module in VERSIONED
-    for route in module.router.routes
-    if isinstance(route, APIRoute)
-    for method in sorted(route.methods)
-]
 NAMES = {"job_id": "job_01jd3v4n8m0000000000000000", "number": "1", "path": "model.pt2", "name": "scripted", "sha256": "0" * 64}
 NAMES |= {"attempt_id": "att_01jd3v4n8m0000000000000000", "worker_id": "wrk_x", "key_id": "key_x", "rank": "0", "stream": "stdout"}
 
@@ -33,16 +24,16 @@ def test_all_routes_are_known_here() -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
-def test_promise_22_every_route_asks_for_a_key_before_anything_else(served: Served, method: str, path: str) -> None:
-    stranger = served.stranger()
+def test_promise_22_every_route_asks_for_a_key_before_anything_else(shared: Served, method: str, path: str) -> None:
+    stranger = shared.stranger()
     for headers in ({}, {"Authorization": "Basic eDp5"}, {"Authorization": "Bearer"}):
         answer = stranger.request(method, _concrete(path), headers=headers)
         assert answer.status_code == 401, path
         assert answer.headers["www-authenticate"] == "Bearer"
 
 
-def test_promise_22_routes_of_a_lease_refuse_keys_and_made_up_tokens(served: Served) -> None:
-    admin = served.client(Scope.ADMIN, Scope.WORKER)
+def test_promise_22_routes_of_a_lease_refuse_keys_and_made_up_tokens(shared: Served) -> None:
+    admin = shared.client(Scope.ADMIN, Scope.WORKER)
     for method, path in ROUTES:
         if "/attempts/{attempt_id}/" in path:
             for headers in ({}, {"Authorization": "Bearer lease_" + "x" * 43}):
@@ -50,9 +41,9 @@ def test_promise_22_routes_of_a_lease_refuse_keys_and_made_up_tokens(served: Ser
 
 
 @pytest.mark.parametrize(("method", "path"), [route for route in ROUTES if "{job_id}" in route[1]])
-def test_promise_23_another_projects_job_looks_absent_on_every_route(served: Served, method: str, path: str) -> None:
-    theirs = served.client().submit()
-    stranger = served.client(Scope.ADMIN, project="other")
+def test_promise_23_another_projects_job_looks_absent_on_every_route(shared: Served, method: str, path: str) -> None:
+    theirs = shared.client().submit()
+    stranger = shared.client(Scope.ADMIN, project="other")
     foreign = stranger.request(method, _concrete(path, job_id=theirs))
     absent = stranger.request(method, _concrete(path, job_id="job_01jd3v4n8m0000000000000000"))
     assert foreign.status_code == absent.status_code == 404
