@@ -14,6 +14,8 @@ from core.states import EFFECTS, LIVE_ATTEMPT, AttemptState, Reason
 from core.wire.jobs import Failure
 from core.wire.worker import FinishReply, FinishRequest
 
+KEPT_CHARACTERS = 16_384  # of a stack and of a log's tail
+
 
 def finish(tx: Connection, attempt_id: str, token: str, request: FinishRequest, now: datetime) -> FinishReply:
     """Ends the attempt and does to the job what the reason's effect, the retry policy and any request for it say.
@@ -43,9 +45,14 @@ def _failure(request: FinishRequest, reason: Reason, attempt: int) -> Failure:
         attempt=attempt,
         rank=request.rank,
         exit_code=request.exit_code,
-        stack=request.stack,
-        log_tail=request.log_tail,
+        stack=_end_of(request.stack),
+        log_tail=_end_of(request.log_tail),
     )
+
+
+def _end_of(text: str | None) -> str | None:
+    """What is shown with every look at the job must stay small; the whole output is in the logs."""
+    return None if text is None else text[-KEPT_CHARACTERS:]
 
 
 def _answer_again(tx: Connection, attempt_id: str, token: str, reason: Reason) -> FinishReply:

@@ -6,6 +6,7 @@ from sqlalchemy import select
 from core.artifacts.checkpoints import commit_checkpoint
 from core.db.tables import events
 from core.errors import IllegalMove, LeaseLost
+from core.jobs.finish import KEPT_CHARACTERS
 from core.jobs.progress import note_progress
 from core.manifest import Manifest
 from core.states import EFFECTS, AttemptState, Budget, JobState, Phase, Reason
@@ -49,6 +50,15 @@ def test_a_failure_carries_its_evidence(world: World, held: Claim) -> None:
     assert failure is not None
     assert failure.model_dump() == {"reason": "user_error", "message": "it broke", "attempt": 1, **evidence}
     assert world.attempt(held.job_id).failure == failure
+
+
+def test_long_evidence_is_kept_from_its_end(world: World, held: Claim) -> None:
+    world.finish(held, Reason.USER_ERROR, stack="a" * 50_000 + "the error", log_tail="b" * 50_000 + "the end")
+    failure = world.job(held.job_id).failure
+    assert failure is not None
+    assert (failure.stack or "").endswith("the error")
+    assert (failure.log_tail or "").endswith("the end")
+    assert len(failure.stack or "") == len(failure.log_tail or "") == KEPT_CHARACTERS
 
 
 def test_a_job_that_succeeds_in_the_end_shows_no_failure(world: World, held: Claim) -> None:
