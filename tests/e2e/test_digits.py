@@ -24,7 +24,7 @@ PREDICT = """
 import sys, torch
 sys.modules.update(dict.fromkeys(("trainer", "core", "trainyard")))
 model = torch.export.load(sys.argv[1]).module()
-print(tuple(model(torch.zeros(3, 1, 8, 8)).shape))
+print(tuple(model(torch.zeros(3, 8, 8, dtype=torch.uint8)).shape))
 """
 
 
