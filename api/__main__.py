@@ -54,7 +54,7 @@ def serve(settings: ApiSettings, options: argparse.Namespace) -> int:
         if options.migrate:
             upgrade(url)
         _check_ready(settings)
-        arm(settings.failpoint)
+        _arm(settings)
         server = make_server(create_app(settings), settings)
         server.run()
     return 0 if server.started else 1
@@ -122,6 +122,13 @@ def _check_ready(settings: ApiSettings) -> None:
                 raise Refused(f"{settings.host} can be reached by others, and there is no API key yet. Make one first: {CREATE_KEY}")
     finally:
         db.dispose()
+
+
+def _arm(settings: ApiSettings) -> None:
+    try:
+        arm(settings.failpoint)
+    except ValueError as error:
+        raise SettingsError(f"TRAINYARD_FAILPOINT: {error}") from None
 
 
 def _require_current(is_migrated: bool) -> None:

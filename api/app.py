@@ -1,5 +1,6 @@
 """The composition root: which parts a server has, and how they start and stop. Read it top to bottom."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 
@@ -17,6 +18,7 @@ from api.measures import Measures
 from api.openapi import install_openapi
 from api.request_log import RequestLog
 from api.routes import install_routes, templates
+from api.tailer import Tailer
 from api.threads import provide_threads
 from core.artifacts.store import FolderStore
 from core.clock import Clock, SystemClock
@@ -73,5 +75,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         running.callback(state.db.dispose)
         running.enter_context(state.doorbell)
         running.enter_context(Maintenance(state))
+        if not state.db.is_sqlite:
+            running.callback(asyncio.create_task(Tailer(state.db, state.live).run()).cancel)
         yield
         state.live.close()

@@ -13,7 +13,7 @@ from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
 
 from api.threads import in_thread
-from core.access.keys import Caller, authenticate
+from core.access.keys import USED_EVERY, Caller, authenticate, note_use
 from core.clock import Clock
 from core.db.engine import Database
 from core.errors import Forbidden, Unauthenticated
@@ -43,6 +43,7 @@ class KeyCache:
         self._db = db
         self._clock = clock
         self._known: dict[bytes, _Known] = {}
+        self._noted: dict[str, float] = {}
 
     async def caller(self, secret: str) -> Caller:
         """Whose key this is; raises Unauthenticated."""
@@ -61,8 +62,13 @@ class KeyCache:
         self._known.clear()
 
     def _load(self, secret: str) -> Caller:
-        with self._db.begin() as tx:
-            return authenticate(tx, secret, self._clock.now())
+        with self._db.read() as tx:
+            caller = authenticate(tx, secret, self._clock.now())
+        if self._noted.get(caller.key_id, -USED_EVERY.total_seconds()) + USED_EVERY.total_seconds() <= time.monotonic():
+            self._noted[caller.key_id] = time.monotonic()
+            with self._db.begin() as tx:
+                note_use(tx, caller.key_id, self._clock.now())
+        return caller
 
 
 class KeyWith(SecurityBase):

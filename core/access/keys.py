@@ -1,7 +1,7 @@
 """API keys: made, recognised, listed, revoked. The ledger keeps an id and a SHA-256, never the key."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from hmac import compare_digest
 
 from sqlalchemy import Connection, bindparam, insert, select, update
@@ -18,7 +18,7 @@ from core.wire.keys import ApiKey, CreatedKey, Scope
 _KEYS = select(api_keys, projects.c.name.label("project")).join_from(api_keys, projects, api_keys.c.project_id == projects.c.id)
 _BY_PUBLIC_ID = _KEYS.where(api_keys.c.public_id == bindparam("public_id"))
 _NOBODY = "0" * 64  # compared with when there is no such key, so that the answer takes as long
-_USED_EVERY_SECONDS = 60.0
+USED_EVERY = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def create_key(
 
 
 def authenticate(tx: Connection, text: str, now: datetime) -> Caller:
-    """Whose key this is; needs a writing transaction, for the key's last use is noted once a minute.
+    """Whose key this is. Only reads: strangers who try keys must not take the turns of those who write.
 
     Unauthenticated, with one and the same answer, for a wrong, unknown, expired or revoked key.
     """
@@ -55,7 +55,6 @@ def authenticate(tx: Connection, text: str, now: datetime) -> Caller:
     is_right = compare_digest(row.sha256 if row else _NOBODY, secret.sha256)
     if row is None or not is_right or row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= now):
         raise Unauthenticated
-    _note_use(tx, row, now)
     return Caller(row.id, row.project_id, row.project, frozenset(map(Scope, row.scopes)))
 
 
@@ -77,15 +76,16 @@ def revoke_key(tx: Connection, project_id: str, key_id: str, *, now: datetime) -
     return _key(row)
 
 
+def note_use(tx: Connection, key_id: str, now: datetime) -> None:
+    """The key is in use; noted once in ``USED_EVERY``, however often it is said."""
+    is_due = api_keys.c.last_used_at.is_(None) | (api_keys.c.last_used_at <= now - USED_EVERY)
+    tx.execute(update(api_keys).where(api_keys.c.id == key_id, is_due).values(last_used_at=now))
+
+
 def any_active_key(tx: Connection, now: datetime) -> bool:
     """Whether anybody could authenticate now."""
     unexpired = api_keys.c.expires_at.is_(None) | (api_keys.c.expires_at > now)
     return tx.scalar(select(api_keys.c.id).where(api_keys.c.revoked_at.is_(None), unexpired).limit(1)) is not None
-
-
-def _note_use(tx: Connection, row: AnyRow, now: datetime) -> None:
-    if row.last_used_at is None or (now - row.last_used_at).total_seconds() >= _USED_EVERY_SECONDS:
-        tx.execute(update(api_keys).where(api_keys.c.id == row.id).values(last_used_at=now))
 
 
 def _key(row: AnyRow) -> ApiKey:

@@ -14,7 +14,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from core.wire.keys import Scope
 from tests.api.serving import ROUTES, Served
 
-CASES_EACH = 12
+CASES_EACH = 13
 sent: Counter[str] = Counter()
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from core.access.keys import any_active_key, authenticate, create_key, list_keys, revoke_key
+from core.access.keys import any_active_key, authenticate, create_key, list_keys, note_use, revoke_key
 from core.access.projects import ensure_project
 from core.access.secret import ALPHABET, mint, parse
 from core.db.tables import api_keys
@@ -66,7 +66,7 @@ def test_the_last_use_is_noted_once_a_minute(world: World) -> None:
 
     def used() -> object:
         with world.db.begin() as tx:
-            authenticate(tx, key.key, world.now)
+            note_use(tx, authenticate(tx, key.key, world.now).key_id, world.now)
             return list_keys(tx, world.project).data[0].last_used_at
 
     first = used()
