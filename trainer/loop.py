@@ -139,6 +139,7 @@ def evaluate(run: Run, task: Task, learner: Learner, state: State) -> Score:
     score = task.evaluate(learner.model, "validation")
     learner.model.train()
     run.report.points(state.step, score.named("validation"))
+    run.report.scores(f"epoch {state.epoch + 1}, step {state.step}", score.named("validation"))
     tell_position(run, task, state, Phase.TRAINING)
     return score
 

@@ -73,7 +73,9 @@ def do_attempt(root: Path, stop: StopFlag) -> int:
     learner = new_learner(run, task)
     state = checkpoint.load(run, learner, Path(run_file.resume_from)) if run_file.resume_from else State()
     run.report.log.next_seq = state.next_metric_seq
+    run.report.line(f"{spec.recipe} on {ranks.world_size} {run_file.device} rank(s), from step {state.step}")
     if not train(run, task, learner, state):
+        run.report.line(f"stopped at step {state.step}, as asked")
         end(run, ResultFile(outcome="stopped", step=state.step))
         return STOPPED
     result = finish(run, task, learner, state)
@@ -110,6 +112,7 @@ def finish(run: Run, task: Task, learner: Learner, state: State) -> ResultFile:
     run.report.progress(phase=Phase.EVALUATING)
     metrics = task.test(learner.model)
     run.report.points(state.step, metrics)
+    run.report.scores("the model to be packaged", metrics)
     run.report.progress(phase=Phase.PACKAGING)
     digest = package(run, task, learner, state, metrics) if run.ranks.is_first else None
     return ResultFile(outcome="succeeded", step=state.step, metrics=metrics, weights_sha256=digest)

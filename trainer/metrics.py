@@ -1,4 +1,4 @@
-"""What rank 0 tells while it trains: metric points and progress. Telling never blocks a step and never fails one."""
+"""What rank 0 tells while it trains: metric points, progress, and lines of its log. Telling never blocks a step and never fails one."""
 
 import math
 import os
@@ -82,7 +82,7 @@ class ProgressNote:
 
 
 class Reporter:
-    """Both of them on rank 0, silence on the others."""
+    """All of it on rank 0, silence on the others."""
 
     def __init__(self, run_dir: RunDir, *, speaks: bool) -> None:
         self.log = MetricsLog(run_dir.metrics)
@@ -96,3 +96,15 @@ class Reporter:
     def progress(self, **changes: object) -> None:
         if self._speaks:
             self._progress.update(**changes)
+
+    def line(self, text: str) -> None:
+        """One line of the log, for people: the numbers themselves are points."""
+        if self._speaks:
+            try:
+                print(text, flush=True)
+            except OSError as error:
+                self.log.losses.note(Path("the log"), error)
+
+    def scores(self, what: str, scores: dict[str, float]) -> None:
+        """The same for scores by name."""
+        self.line(f"{what}: " + ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in scores.items()))

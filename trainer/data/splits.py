@@ -24,7 +24,7 @@ class Splits:
 def split_rows(labels: npt.NDArray[np.int64], *, seed: int, validation_fraction: float, test_fraction: float) -> Splits:
     """Each class gives its share to validation and test, rounded, one row at least, and keeps one for training."""
     parts: tuple[list[Rows], list[Rows], list[Rows]] = ([], [], [])
-    for label in np.unique(labels):
+    for label in np.flatnonzero(np.bincount(labels)):  # np.unique would import numpy.ma, 20 ms before the first step
         rows = np.flatnonzero(labels == label)
         order = torch.randperm(len(rows), generator=generator(seed, _SPLIT_STREAM, int(label))).numpy()
         num_test = max(1, round(len(rows) * test_fraction))
