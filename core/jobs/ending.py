@@ -41,6 +41,8 @@ _JOB = (
     .with_for_update(of=jobs, key_share=True)
 )
 
+_STEPS = select(attempts.c.progress, attempts.c.resumed_from_step).where(attempts.c.job_id == bindparam("job"))
+
 _WORDS = {
     JobState.SUCCEEDED: ("job.succeeded", "the job succeeded"),
     JobState.FAILED: ("job.failed", "the job failed: {}"),
@@ -104,6 +106,7 @@ def end_job(
     }
     if verdict.job_state in FINAL:
         changes["finished_at"] = now
+        changes["metrics"] |= _goodput(tx, job.row.id)
     word, message = _WORDS[verdict.job_state]
     data = {"reason": verdict.job_reason.value, "attempt_reason": verdict.attempt_reason.value}
     if verdict.retry_at is not None:
@@ -136,6 +139,14 @@ def _job_failure(job: EndingJob, verdict: Verdict, failure: Failure | None) -> d
 
 def _spent(failures: Failures) -> dict[str, int]:
     return {f"{budget}_failures": failures.of(budget) for budget in Budget}
+
+
+def _goodput(tx: Connection, job_id: str) -> dict[str, float]:
+    """Which share of all steps that were run is in the result; the rest was lost to failures between two checkpoints."""
+    runs = tx.execute(_STEPS, {"job": job_id}).all()
+    reached = [(row.progress or {}).get("step", 0) for row in runs]
+    num_run = sum(max(step - (row.resumed_from_step or 0), 0) for step, row in zip(reached, runs, strict=True))
+    return {"goodput": max(reached) / num_run} if num_run else {}
 
 
 def _seconds_run(job: EndingJob, now: datetime) -> float:

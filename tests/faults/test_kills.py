@@ -21,13 +21,19 @@ def weights(embedded: Stack) -> str:
 
 
 @pytest.mark.parametrize("part", PARTS_OF_A_RUN)
-def test_promise_01_05_08_a_killed_part_of_a_run_costs_one_attempt_and_no_bit(embedded: Stack, weights: str, part: str) -> None:
+def test_promise_01_05_08_09_a_killed_part_of_a_run_costs_one_checkpoint_interval_and_no_bit(
+    embedded: Stack, weights: str, part: str
+) -> None:
     job = embedded.submit(REFERENCE_SPEC)
     embedded.wait_for_checkpoint(job)
     killed_at = time.monotonic()
     embedded.kill(part, job=job)
     embedded.wait_for_attempt(job, 2, state="running", seconds=embedded.lease_seconds + 10 - (time.monotonic() - killed_at))
     expect_same_ending(embedded, job, weights, attempts=2)
+    second, first = embedded.attempts(job)
+    num_lost = first["progress"]["step"] - second["resumed_from_step"]
+    assert num_lost <= REFERENCE_SPEC["checkpoints"]["every_steps"], embedded.explain(job)
+    assert 0.5 < embedded.job(job)["metrics"]["goodput"] <= 1
 
 
 @pytest.mark.parametrize("part", PARTS_OF_A_NODE)
