@@ -14,6 +14,7 @@ from core.states import Phase, Reason
 from core.wire.worker import ArtifactsRequest, FinishRequest
 from worker.api_client import ApiRefused, AttemptApi
 from worker.checkpoint_shipper import CheckpointShipper
+from worker.lease_keeper import LeaseKeeper
 from worker.log_streams import LogStreams
 from worker.outcome import Outcome
 from worker.patience import Patience
@@ -36,12 +37,14 @@ def finish_attempt(
     shipper: Shipper,
     checkpoints: CheckpointShipper,
     logs: LogStreams,
+    lease: LeaseKeeper,
 ) -> None:
     """Returns when the API has taken the ending. LeaseLost or GaveUp when the lease passed on before."""
     shipper.close()
     checkpoints.close(wants_last=outcome.reason not in NOTHING_FOLLOWS)
     outcome = hand_over_artifacts(outcome, run_dir, api, patience, shipper)
     request = finish_request(outcome, run_dir, logs)
+    lease.expect_end()
     reply = patience.keep_trying(lambda: api.finish(request))
     log.info("finished", extra={"event": "attempt.finished", "reason": outcome.reason.value, "job_state": reply.job_state})
 

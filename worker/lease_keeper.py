@@ -39,6 +39,7 @@ class LeaseKeeper:
         self._changed = changed
         self._renewed_at = time.monotonic()
         self._stopped = threading.Event()
+        self._is_ending = False
         self._thread = WatchedThread("lease", self._run, changed)
         self.control = Control.CONTINUE
         self.lost = threading.Event()
@@ -78,6 +79,16 @@ class LeaseKeeper:
         self.lost.set()
         self._changed()
 
+    def expect_end(self) -> None:
+        """The finish is on its way, and the lease ends with it. Until then it is renewed: the answer to a finish may take long."""
+        self._is_ending = True
+
+    def _end(self, error: LeaseLost) -> None:
+        if self._is_ending:
+            self._stopped.set()  # what the finish itself is answered decides
+        else:
+            self.lose(error)
+
     def _run(self) -> None:
         pause = 0.0
         while not self._stopped.wait(pause) and not self.lost.is_set():
@@ -91,8 +102,7 @@ class LeaseKeeper:
         try:
             reply = self._api.renew(RenewRequest(wait_seconds=wait, seen=self.control), timeout=wait + self._slack())
         except LeaseLost as error:
-            if not self._stopped.is_set():  # else the attempt has finished meanwhile, and the lease with it
-                self.lose(error)
+            self._end(error)
             return 0.0
         except (ApiUnreachable, ApiRefused) as error:
             log.warning("the lease was not renewed", extra={"event": "lease.not_renewed", "cause": str(error)})

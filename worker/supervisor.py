@@ -118,6 +118,7 @@ class Attempt:
                 shipper=self._shipper,
                 checkpoints=self._checkpoints,
                 logs=self._logs,
+                lease=self._lease,
             )
 
     def _admit_failure(self, error: Exception) -> None:

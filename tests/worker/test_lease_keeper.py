@@ -5,7 +5,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from core.states import Control
+from core.states import Control, Reason
+from core.wire.worker import FinishRequest
 from tests.bed.waiting import until
 from tests.worker.leased import LeasedAttempt
 from worker.lease_keeper import LeaseKeeper
@@ -75,3 +76,11 @@ def test_promise_02_a_lease_that_passed_on_is_known_as_lost(short_lease: LeasedA
         short_lease.proxy.weather = type(short_lease.proxy.weather)()
         until(lease.lost.is_set, within=10, what="the keeper knows")
         assert rung.is_set()
+
+
+def test_the_end_of_a_lease_with_its_finish_is_not_a_loss(short_lease: LeasedAttempt) -> None:
+    with kept(short_lease) as (lease, _):
+        lease.expect_end()
+        short_lease.api.finish(FinishRequest(reason=Reason.DRAINED))
+        assert lease.join(10)
+        lease.check()
