@@ -78,8 +78,7 @@ jobs = Table(
     Column("cancel_requested_at", Instant),
     CheckConstraint("state in ({})".format(", ".join(f"'{state}'" for state in JobState)), name="state"),
     Index("ix_jobs_project_id_id", "project_id", "id"),
-    # State first: it must not look fit for lists of all states, which it would have to sort.
-    Index("ix_jobs_state_project_id_id", "state", "project_id", "id"),
+    Index("ix_jobs_project_id_state_id", "project_id", "state", "id"),
 )
 
 # What claims read, in their order. Only queued rows are in it, so it stays small; it holds all that decides whether a

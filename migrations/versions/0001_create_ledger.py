@@ -136,7 +136,7 @@ def _jobs() -> None:
         postgresql_where=sa.text("state = 'queued'"),
     )
     op.create_index("ix_jobs_project_id_id", "jobs", ["project_id", "id"])
-    op.create_index("ix_jobs_state_project_id_id", "jobs", ["state", "project_id", "id"])
+    op.create_index("ix_jobs_project_id_state_id", "jobs", ["project_id", "state", "id"])
     op.create_table(
         "job_labels",
         sa.Column("job_id", sa.String(length=40), nullable=False),
