@@ -1,12 +1,14 @@
 """Who gets which job, and in which order."""
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import Engine, event, text
 
 from core.errors import NotFound
+from core.jobs.queries import list_jobs
 from core.states import JobState, Reason
 from core.wire.worker import Claim
 from core.workers.drain import drain
@@ -161,26 +163,45 @@ def test_many_claimers_share_many_jobs_without_a_double_claim(world: World) -> N
     assert_sound(world)
 
 
-def test_a_claim_reads_the_index_of_queued_jobs_in_its_order(world: World) -> None:
-    db = world.db
-    for _ in range(50):
-        world.submit()
-    node = world.node()
+def _plan(world: World, act: Callable[[], object]) -> str:
+    """How the database finds the rows of the ordered query that ``act`` runs."""
     seen: list[tuple[str, Any]] = []
 
     def listen(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
         seen.append((statement, parameters))
 
-    event.listen(db.engine, "before_cursor_execute", listen)
-    world.claim(node)
-    event.remove(db.engine, "before_cursor_execute", listen)
+    event.listen(Engine, "before_cursor_execute", listen)
+    act()
+    event.remove(Engine, "before_cursor_execute", listen)
     statement, parameters = next((sql, values) for sql, values in seen if "ORDER BY" in sql)
-    with db.begin() as tx:
-        if not db.is_sqlite:
+    with world.db.begin() as tx:
+        if not world.db.is_sqlite:
             tx.exec_driver_sql("SET LOCAL enable_seqscan = off")  # fifty rows are one page; ten thousand are not
             tx.exec_driver_sql("SET LOCAL enable_bitmapscan = off")
-        explain = "EXPLAIN QUERY PLAN " if db.is_sqlite else "EXPLAIN "
-        plan = "\n".join(map(str, tx.exec_driver_sql(explain + statement, parameters).all()))
+        explain = "EXPLAIN QUERY PLAN " if world.db.is_sqlite else "EXPLAIN "
+        return "\n".join(map(str, tx.exec_driver_sql(explain + statement, parameters).all()))
+
+
+def test_a_claim_reads_the_index_of_queued_jobs_in_its_order(world: World) -> None:
+    for _ in range(50):
+        world.submit()
+    node = world.node()
+    plan = _plan(world, lambda: world.claim(node))
     assert "ix_jobs_claimable" in plan
+    assert "TEMP B-TREE" not in plan
+    assert "Sort" not in plan
+
+
+@pytest.mark.parametrize("state", [None, JobState.QUEUED])
+def test_a_list_reads_its_page_and_sorts_nothing(world: World, state: JobState | None) -> None:
+    for _ in range(50):
+        world.submit()
+
+    def list_a_page() -> None:
+        with world.db.read() as tx:
+            list_jobs(tx, world.project, limit=5, state=state)
+
+    plan = _plan(world, list_a_page)
+    assert "ix_jobs_project_id" in plan
     assert "TEMP B-TREE" not in plan
     assert "Sort" not in plan
