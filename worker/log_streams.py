@@ -1,5 +1,6 @@
 """What ranks print, byte by byte: finds torchrun's files and sends what is new, at the offset where the server's copy ends."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,6 +8,8 @@ from core.run_dir import RunDir
 from worker.api_client import ApiRefused, AttemptApi
 from worker.outcome import last_lines
 from worker.patience import Patience
+
+log = logging.getLogger("trainyard.worker.output")
 
 MAX_CHUNK = 256 << 10
 STREAMS = ("stdout", "stderr")
@@ -33,12 +36,18 @@ class LogStream:
         try:
             reply = patience.keep_trying(lambda: api.add_output(self.rank, self.name, start, data))
         except ApiRefused as error:
-            if error.expected_offset is None or error.expected_offset == start:
-                raise
-            self.offset = error.expected_offset
-            return True
+            return self._obey(error, start)
         self.offset, self.is_full = reply.next_offset, reply.is_truncated
         return bool(data)
+
+    def _obey(self, error: ApiRefused, start: int) -> bool:
+        """Goes on at the offset that the server names. A refusal without one ends this stream: output is not worth a run."""
+        if error.expected_offset is not None and error.expected_offset != start:
+            self.offset = error.expected_offset
+            return True
+        log.error("output was refused", extra={"event": "output.refused", "rank": self.rank, "stream": self.name, "cause": str(error)})
+        self.is_full = True
+        return False
 
 
 class LogStreams:

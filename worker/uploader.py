@@ -50,7 +50,7 @@ class OpenFiles:
 
 
 class Uploader:
-    """``stopped`` interrupts an upload between two chunks, with GaveUp."""
+    """``stopped`` interrupts an upload between two files or two chunks of a large one, with GaveUp."""
 
     def __init__(self, api: AttemptApi, patience: Patience, stopped: threading.Event) -> None:
         self._api = api
@@ -61,6 +61,8 @@ class Uploader:
         """Every file, or those with a SHA-256 in ``only``. FileChanged, GaveUp; ApiUnreachable after ``max_tries`` of one file."""
         done: set[str] = set()
         for entry, file in files:
+            if self._stopped.is_set():
+                raise GaveUp
             if entry.sha256 not in done and (only is None or entry.sha256 in only):
                 upload = _Upload(self._api, entry, file, self._stopped)
                 while not self._patience.keep_trying(upload.go_on, max_tries=max_tries):
@@ -107,7 +109,7 @@ class _Upload:
     def _chunks(self, offset: int) -> Iterator[bytes]:
         self._file.seek(offset)
         while offset < self._entry.size:
-            if self._stopped.is_set():
+            if offset and self._stopped.is_set():
                 raise GaveUp
             chunk = self._file.read(min(CHUNK, self._entry.size - offset))
             if not chunk:
