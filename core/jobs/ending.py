@@ -146,7 +146,8 @@ def _goodput(tx: Connection, job_id: str) -> dict[str, float]:
     runs = tx.execute(_STEPS, {"job": job_id}).all()
     reached = [(row.progress or {}).get("step", 0) for row in runs]
     num_run = sum(max(step - (row.resumed_from_step or 0), 0) for step, row in zip(reached, runs, strict=True))
-    return {"goodput": max(reached) / num_run} if num_run else {}
+    # A rank that dies between its checkpoint and its next progress resumes ahead of the step that it was last seen at.
+    return {"goodput": min(max(reached) / num_run, 1.0)} if num_run else {}
 
 
 def _seconds_run(job: EndingJob, now: datetime) -> float:
