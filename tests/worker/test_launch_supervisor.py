@@ -62,7 +62,9 @@ def test_a_cold_supervisor_is_a_program_in_a_session_of_its_own(site: Site) -> N
     with reserved(site) as reservation:
         pid = launcher.start_supervisor(b"this is no claim", reservation.fd)
         assert os.getsid(pid) == pid
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        # The kernel fills it in a moment after the program has begun.
+        cmdline = until(Path(f"/proc/{pid}/cmdline").read_bytes, within=END_SECONDS, what="its command line is there")
+        command = cmdline.split(b"\0")
         assert command[2] == b"worker.supervisor"
         assert str(reservation.fd).encode() == command[4]
     until(lambda: not site.busy(), within=START_SECONDS, what="it ends, having nothing to do")
