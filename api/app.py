@@ -18,6 +18,7 @@ from api.measures import Measures
 from api.openapi import install_openapi
 from api.request_log import RequestLog
 from api.routes import install_routes, templates
+from api.shared_reads import SharedReads
 from api.tailer import Tailer
 from api.threads import provide_threads
 from core.artifacts.store import FolderStore
@@ -60,6 +61,7 @@ def assemble(settings: ApiSettings, clock: Clock) -> ApiState:
         db=db,
         clock=clock,
         keys=KeyCache(db, clock),
+        reads=SharedReads(db),
         live=Live(),
         doorbell=Doorbell(make_bell(broker_url), measures),
         store=FolderStore(settings.data_dir),

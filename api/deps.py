@@ -23,6 +23,7 @@ from api.auth import KeyCache, KeyWith, LeaseBearer
 from api.doorbell import Doorbell
 from api.live import Live
 from api.measures import Measures
+from api.shared_reads import SharedReads
 from core.access.keys import Caller
 from core.artifacts.store import ByteStore
 from core.clock import Clock
@@ -44,6 +45,7 @@ class ApiState:
     db: Database
     clock: Clock
     keys: KeyCache
+    reads: SharedReads
     live: Live
     doorbell: Doorbell
     store: ByteStore

@@ -5,11 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fastapi import Response
+from sqlalchemy import Connection
 
-from api.live import Live
+from api.deps import ApiState
 from api.respond import etag_matches, json_bytes, not_modified
-from api.threads import in_thread
-from core.db.engine import Database
 from core.jobs.queries import JobVersion, job_json, job_version
 
 RECHECK_SECONDS = 5.0
@@ -32,14 +31,13 @@ class JobView:
         return not self.version.is_terminal and (if_none_match is None or self.body is None)
 
 
-def view_job(db: Database, project_id: str, job_id: str, if_none_match: str | None) -> JobView:
+def view_job(tx: Connection, project_id: str, job_id: str, if_none_match: str | None) -> JobView:
     """One look; raises NotFound."""
-    with db.read() as tx:
-        if if_none_match is not None:
-            version = job_version(tx, project_id, job_id)
-            if etag_matches(if_none_match, _etag(version)):
-                return JobView(version, None)
-        found = job_json(tx, project_id, job_id)
+    if if_none_match is not None:
+        version = job_version(tx, project_id, job_id)
+        if etag_matches(if_none_match, _etag(version)):
+            return JobView(version, None)
+    found = job_json(tx, project_id, job_id)
     return JobView(found.version, found.body)
 
 
@@ -47,13 +45,15 @@ def _etag(version: JobVersion) -> str:
     return f'"{version.number}"'
 
 
-async def wait_for_job(live: Live, job_id: str, look: Callable[[], JobView], if_none_match: str | None, *, seconds: float) -> JobView:
+async def wait_for_job(
+    state: ApiState, job_id: str, look: Callable[[Connection], JobView], if_none_match: str | None, *, seconds: float
+) -> JobView:
     """Looks again whenever the job has news, until that is worth telling or the time is over."""
     deadline = time.monotonic() + seconds
-    with live.listen(job_id) as waiter:
+    with state.live.listen(job_id) as waiter:
         while True:
-            view = await in_thread(look)
+            view = await state.reads.ask(look)
             left = deadline - time.monotonic()
-            if left <= 0 or live.is_closed or not view.is_worth_waiting(if_none_match):
+            if left <= 0 or state.live.is_closed or not view.is_worth_waiting(if_none_match):
                 return view
             await waiter.wait(min(left, RECHECK_SECONDS))

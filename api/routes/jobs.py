@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy import Connection
 
 from api.deps import After, ApiState, JobId, JsonBody, Limit, Reader, Submitter, state_of
@@ -13,7 +13,6 @@ from api.job_view import JobView, view_job, wait_for_job
 from api.openapi import body_of
 from api.respond import json_response
 from api.strict_route import StrictRoute
-from api.threads import in_thread
 from core.access.keys import Caller
 from core.failpoints import hit
 from core.jobs.cancel import cancel
@@ -39,7 +38,30 @@ Wait = Annotated[
 ]
 Label = Annotated[str | None, Query(max_length=600, pattern=r"^[A-Za-z0-9._/-]{1,64}=", description="`key=value`")]
 RecipeName = Annotated[str | None, Query(max_length=64, description=f"one of {', '.join(sorted(RECIPES))}")]
-IfNoneMatch = Annotated[str | None, Header(max_length=1000)]
+
+
+# First in the list, because it is asked most often and routes are tried in order.
+@router.get(
+    "/{job_id}",
+    summary="Look at a job, or wait for it",
+    response_model=Job,
+    responses={**ERRORS(404), 304: {"description": "Not modified since the ETag of If-None-Match"}},
+)
+async def get_job(request: Request, caller: Reader, job_id: JobId, wait: Wait = 0) -> Response:
+    """The job as it is. With `wait` the answer comes when the job has ended, at the latest after that many seconds.
+
+    With the header `If-None-Match` and the ETag of an earlier answer: 304 while nothing has changed, and `wait` ends at any change.
+    """
+    state = state_of(request)
+    if_none_match = request.headers.get("if-none-match")
+
+    def look(tx: Connection) -> JobView:
+        return view_job(tx, caller.project_id, job_id, if_none_match)
+
+    view = await state.reads.ask(look)
+    if wait > 0 and view.is_worth_waiting(if_none_match):
+        view = await wait_for_job(state, job_id, look, if_none_match, seconds=wait)
+    return view.response()
 
 
 @router.post(
@@ -100,25 +122,6 @@ def list_all_jobs(
     with state_of(request).db.read() as tx:
         page = list_jobs(tx, caller.project_id, after=after, limit=limit, state=state, recipe=recipe, label=label)
     return json_response(page)
-
-
-@router.get(
-    "/{job_id}",
-    summary="Look at a job, or wait for it",
-    response_model=Job,
-    responses={**ERRORS(404), 304: {"description": "Not modified since the ETag of If-None-Match"}},
-)
-async def get_job(request: Request, caller: Reader, job_id: JobId, wait: Wait = 0, if_none_match: IfNoneMatch = None) -> Response:
-    """The job as it is. With `wait` the answer comes when the job has ended, at the latest after that many seconds."""
-    state = state_of(request)
-
-    def look() -> JobView:
-        return view_job(state.db, caller.project_id, job_id, if_none_match)
-
-    view = await in_thread(look)
-    if wait > 0 and view.is_worth_waiting(if_none_match):
-        view = await wait_for_job(state.live, job_id, look, if_none_match, seconds=wait)
-    return view.response()
 
 
 @router.post("/{job_id}/cancel", summary="Cancel a job", response_model=Job, responses=ERRORS(404, 409))
