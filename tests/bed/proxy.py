@@ -83,15 +83,21 @@ class Proxy:
     async def _close(self) -> None:
         self._server.close()
         await self._reset()
-        for task in self._tasks:
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._reset()
+        await asyncio.sleep(0)  # why: an aborted transport lets go of its socket in the loop's next round
 
     async def _reset(self) -> None:
         for writer in list(self._pairs):
             writer.transport.abort()
 
-    async def _welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._start(lambda: self._connect(reader, writer))
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.num_connections += 1
         if self.weather.refuses:
             writer.transport.abort()
@@ -101,6 +107,9 @@ class Proxy:
         except OSError:
             writer.transport.abort()
             return
+        except asyncio.CancelledError:
+            writer.transport.abort()
+            raise
         self._start(lambda: self._carry(reader, far_writer))
         self._start(lambda: self._carry(far_reader, writer))
 
