@@ -7,10 +7,11 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import BinaryIO
 
 from core.run_dir import RunDir
 
@@ -77,23 +78,42 @@ class NodeDir:
     def announced(self, job_id: str, attempt: int) -> Iterator[None]:
         """While entered, everybody on this node sees that a supervisor of the job lives; ``kill -9`` ends that too."""
         path = self.running / f"{job_id}.{attempt}"
-        with path.open("wb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with _open_locked(path) as file:
             file.write(str(os.getpid()).encode())
             file.flush()
-            yield
-            path.unlink(missing_ok=True)
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
 
     def running_jobs(self) -> set[str]:
         """Jobs that have a live supervisor here."""
-        return {path.name.rpartition(".")[0] for path in self.running.iterdir() if _is_locked(path)}
+        return {path.name.rpartition(".")[0] for path in self._announcements()}
 
     def supervisors(self) -> list[int]:
         """Pids of the live supervisors."""
-        return [int(text) for path in self.running.iterdir() if _is_locked(path) and (text := path.read_text())]
+        found = []
+        for path in self._announcements():
+            with suppress(FileNotFoundError, ValueError):  # it ends, or has only begun
+                found.append(int(path.read_text()))
+        return found
+
+    def _announcements(self) -> list[Path]:
+        found = []
+        for path in self.running.iterdir():
+            with suppress(FileNotFoundError):
+                if _is_locked(path):
+                    found.append(path)
+        return found
 
     def prune_runs(self, older_than: timedelta) -> list[str]:
-        """Removes run directories of jobs that nothing has happened to for so long; returns the jobs."""
+        """Removes run directories of jobs that nothing has happened to for so long; returns the jobs.
+
+        For the node's own thread alone: it also clears away what killed supervisors have left in ``running``.
+        """
+        for path in self.running.iterdir():
+            with suppress(FileNotFoundError):
+                _remove_if_dead(path)
         running = self.running_jobs()
         deadline = time.time() - older_than.total_seconds()
         gone = [folder for folder in self.jobs.iterdir() if folder.name not in running and _newest_change(folder) < deadline]
@@ -109,14 +129,32 @@ def _newest_change(folder: Path) -> float:
         return time.time()
 
 
+def _open_locked(path: Path) -> BinaryIO:
+    """The file, created and locked. Before it is locked it may be taken for a dead supervisor's and removed: then once more."""
+    while True:
+        file = path.open("wb")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with suppress(FileNotFoundError):
+            if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+                return file
+        file.close()
+
+
 def _is_locked(path: Path) -> bool:
-    """Whether a supervisor holds the file; one that a dead supervisor has left is removed."""
-    try:
-        with path.open("rb") as file:
+    """Whether a live supervisor holds the file. Lookers share their lock, so that none takes another for a supervisor."""
+    with path.open("rb") as file:
+        try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            path.unlink(missing_ok=True)
-    except BlockingIOError:
-        return True
-    except FileNotFoundError:
-        return False
+        except BlockingIOError:
+            return True
     return False
+
+
+def _remove_if_dead(path: Path) -> None:
+    """Removes what a killed supervisor has left. Only one process of a node does this: two could remove a newer file."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        path.unlink(missing_ok=True)

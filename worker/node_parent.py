@@ -10,6 +10,7 @@ import select
 import signal
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from core.settings import WorkerSettings
@@ -155,7 +156,8 @@ class NodeParent:
         """The API is away: supervisors are asked directly, and give their attempts back once they can."""
         self._dir.leaving.write_text("the supervisors know")
         for pid in self._dir.supervisors():
-            os.kill(pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
 
     def _is_idle(self) -> bool:
         return not busy(self._dir.device_locks, self._num_devices) and not self._dir.running_jobs()

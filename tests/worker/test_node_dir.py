@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -38,6 +39,7 @@ def test_a_supervisor_is_seen_while_it_lives_and_not_after_kill_9(tmp_path: Path
         assert node_dir.supervisors() == [holder.pid]
         holder.kill()
     until(lambda: node_dir.running_jobs() == set(), within=5, what="nobody is there any more")
+    assert node_dir.prune_runs(DAY) == []
     assert list(node_dir.running.iterdir()) == []
 
 
@@ -80,3 +82,22 @@ def test_a_deep_folder_gets_its_socket_elsewhere(tmp_path: Path) -> None:
     assert len(os.fsencode(deep.pad_socket)) <= MAX_SOCKET_PATH + 8
     assert deep.pad_socket == NodeDir(deep.root).pad_socket
     assert NodeDir(Path("/n")).pad_socket == Path("/n/pad.sock")
+
+
+def test_a_supervisor_is_never_overlooked_while_others_look_for_dead_ones(tmp_path: Path) -> None:
+    node_dir = NodeDir.create(tmp_path)
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            node_dir.prune_runs(DAY)
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        for number in range(300):
+            with node_dir.announced("job_1", number):
+                assert node_dir.running_jobs() == {"job_1"}
+    finally:
+        done.set()
+        looking.join(10)
