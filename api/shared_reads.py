@@ -16,7 +16,7 @@ from core.db.engine import Database
 from core.errors import TrainyardError
 
 MAX_BATCH = 32
-MAX_RUNNING = 4  # batches at once: on PostgreSQL most of a read is waiting for the server
+MAX_RUNNING = 2  # batches at once: on PostgreSQL most of a read is waiting for the server
 Answer = TypeVar("Answer")
 
 
