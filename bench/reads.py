@@ -13,7 +13,7 @@ from bench.report import Row, spread
 from bench.running import Service, databases, free_port, serving, stop, wait_ready
 
 PAIRS = 10
-SECONDS = 3
+SECONDS = 2
 CONNECTIONS = 8
 COMMAND = "python -m bench reads"
 CONSTANT_APP = """
