@@ -10,7 +10,7 @@ from bench.claims import claim_body, register
 from bench.report import Row
 from bench.running import Service, databases, serving
 
-BATCHES = 600
+BATCHES = 3_000
 BATCH = 1_000
 SERIES = ("loss", "accuracy", "learning_rate", "samples_per_second")
 SPEC = json.dumps({"recipe": "scripted"}).encode()
@@ -29,18 +29,20 @@ def measure(service: Service, database: str) -> Iterator[Row]:
     claim = service.call("POST", "/v1/worker/claim", json.loads(claim_body(register(service, 0))), key=service.worker_key)
     target = f"{service.url}/v1/worker/attempts/{claim['attempt_id']}/metrics"
     bodies = [batch(number) for number in range(1, BATCHES + 1)]
-    posts: list[load.Run] = []
-    submitting = threading.Thread(target=lambda: posts.append(submit_meanwhile(service)))
+    done = threading.Event()
+    latencies: list[float] = []
+    submitting = threading.Thread(target=submit_until, args=(service, done, latencies))
     submitting.start()
     run = load.drive(
         service.url, lambda n: load.request("POST", target, key=claim["lease_token"], body=bodies[n]), connections=1, count=BATCHES
     )
+    done.set()
     submitting.join()
     assert set(run.statuses) <= {200, 204}, run.statuses
     rate = BATCHES * BATCH / run.seconds
     yield Row(f"metric points into {database}, batches of {BATCH:,}", f"{rate:,.0f}/s", "50,000/s", rate >= 50_000, COMMAND)
-    p99 = 1000 * posts[0].percentile(0.99)
-    yield Row(f"POST /v1/jobs meanwhile, {database}", f"p99 {p99:.0f} ms at {posts[0].rate:.0f}/s", "under 100 ms", p99 < 100, COMMAND)
+    p99 = 1000 * sorted(latencies)[int(0.99 * len(latencies))]
+    yield Row(f"POST /v1/jobs meanwhile, {database}", f"p99 {p99:.0f} ms of {len(latencies)}", "under 100 ms", p99 < 100, COMMAND)
 
 
 def batch(seq: int) -> bytes:
@@ -52,11 +54,9 @@ def batch(seq: int) -> bytes:
     return json.dumps({"seq": seq, "series": series}).encode()
 
 
-def submit_meanwhile(service: Service, pause: float = 0.02, count: int = 150) -> load.Run:
-    """A steady trickle of submissions, one connection, so that its latency is the server's and not its own queue's."""
-
-    def make(_number: int) -> bytes:
-        time.sleep(pause)
-        return load.request("POST", f"{service.url}/v1/jobs", key=service.key, body=SPEC)
-
-    return load.drive(service.url, make, connections=1, count=count)
+def submit_until(service: Service, done: threading.Event, latencies: list[float], pause: float = 0.02) -> None:
+    """A steady trickle of submissions for as long as the points come, one at a time; seconds of each."""
+    while not done.wait(pause):
+        started = time.perf_counter()
+        service.call("POST", "/v1/jobs", json.loads(SPEC))
+        latencies.append(time.perf_counter() - started)
