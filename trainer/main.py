@@ -22,6 +22,7 @@ from core.manifest import sha256_of
 from core.run_dir import ResultFile, RunDir, RunFile, read_model, write_atomically
 from core.states import Phase
 from trainer import checkpoint
+from trainer.base_model import WEIGHTS, start_from
 from trainer.determinism import mix, seed_everything, settle
 from trainer.errors import BadRunFile, PeerLost, StorageFailed
 from trainer.loop import train
@@ -34,7 +35,6 @@ from trainer.tasks.task import Task
 from trainer.tensor_files import write_tensors
 
 STOPPED = 143  # as if SIGTERM had ended it; a rank that returned would leave its agent waiting when a peer has failed
-WEIGHTS = "model.safetensors"
 VICTIM_WAITS_SECONDS = 20.0
 
 
@@ -97,7 +97,10 @@ def new_learner(run: Run, task: Task) -> Learner:
     """Seeds alike on all ranks for the weights, and apart for what each rank draws while it trains."""
     spec = run.file.spec
     seed_everything(mix(spec.seed))
-    model = task.build_model().to(run.ranks.device)
+    model = task.build_model()
+    if run.file.base_model_dir is not None:
+        start_from(model, Path(run.file.base_model_dir))
+    model = model.to(run.ranks.device)
     optimizer = task.build_optimizer(model)
     wrapped = run.ranks.wrap(model, deterministic=spec.deterministic)
     seed_everything(mix(spec.seed, 1 + run.ranks.rank))
