@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -200,7 +199,7 @@ def test_doctor_finds_a_running_server_and_says_when_there_is_none(trainyard: Te
 
 def test_an_interrupt_ends_with_130(trainyard: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object, **__: object) -> None:
-        signal.raise_signal(signal.SIGINT)
+        raise KeyboardInterrupt
 
     monkeypatch.setattr(Client, "jobs", interrupted)
     trainyard("jobs", code=130)
