@@ -15,7 +15,7 @@ class Progress(WireModel):
     phase: Phase
     step: int = 0
     total_steps: int | None = None
-    epoch: int | None = None
+    epoch: int | None = Field(default=None, description="the one being trained, counted from 0")
     total_epochs: int | None = None
     checkpoint_step: int | None = Field(default=None, description="step of the newest checkpoint on the node")
     at: float | None = Field(default=None, description="Unix seconds by the node's clock")
