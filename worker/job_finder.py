@@ -45,13 +45,6 @@ class JobFinder:
                 self._looking.release()
         return num_started
 
-    def wait_until_quiet(self, timeout: float) -> bool:
-        """Whether no look is under way: what was claimed has its supervisor."""
-        if not self._looking.acquire(timeout=timeout):
-            return False
-        self._looking.release()
-        return True
-
     def free_devices(self) -> tuple[int, ...]:
         held = busy(self._locks, self._num_devices)
         return tuple(device for device in range(self._num_devices) if device not in held)
