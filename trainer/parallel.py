@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import accumulate
 from typing import Literal
 
 import torch
@@ -24,29 +25,77 @@ _KEPT: list[object] = []
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
-    """One process among ``world_size``. Every method is a collective: all ranks call it, in the same order."""
+    """One process among ``world_size``. Every method is a collective: all ranks call it, in the same order.
+
+    ``tensor_parallel`` consecutive ranks share each block of the model; they see the same data and count as one where
+    data is concerned (``data_rank`` of ``data_world``).
+    """
 
     rank: int
     world_size: int
     device: torch.device
+    tensor_parallel: int = 1
 
     @property
     def is_first(self) -> bool:
         return self.rank == 0
 
+    @property
+    def data_rank(self) -> int:
+        """Whose share of the data this rank trains on, evaluates and counts."""
+        return self.rank // self.tensor_parallel
+
+    @property
+    def data_world(self) -> int:
+        return self.world_size // self.tensor_parallel
+
     def sum(self, values: Sequence[float]) -> list[float]:
-        """The sums over all ranks, in float64, the same on each. Also the barrier: nobody leaves before everybody came."""
+        """The sums over the data ranks, in float64, the same on each. Also the barrier: nobody leaves before everybody came."""
         if self.world_size == 1:
             return [float(value) for value in values]
         total = torch.tensor(values, dtype=torch.float64, device=self.device)
         dist.all_reduce(total)
-        return total.tolist()
+        return (total / self.tensor_parallel).tolist()
 
     def sum_tensor(self, tensor: torch.Tensor) -> torch.Tensor:
         """The elementwise sum over all ranks, in place."""
         if self.world_size > 1:
             dist.all_reduce(tensor)
         return tensor
+
+    def gather(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The rows of all data ranks, rank after rank, on the device of ``tensor``. Ranks may have different numbers of rows,
+        also none, but the same type and the same shape of a row.
+        """
+        if self.world_size == 1:
+            return tensor
+        lengths = self._gather_equal(torch.tensor([len(tensor)], device=self.device)).flatten().tolist()
+        if not max(lengths):
+            return tensor
+        own = tensor.detach().to(self.device).contiguous()
+        padded = own.new_zeros((max(lengths), *own.shape[1:]))
+        padded[: len(own)] = own
+        # As bytes, because gloo and NCCL do not know every type.
+        everyone = self._gather_equal(padded.flatten().view(torch.uint8)).view(own.dtype).view(self.world_size, *padded.shape)
+        rows = [everyone[rank, : lengths[rank]] for rank in range(0, self.world_size, self.tensor_parallel)]
+        return torch.cat(rows).to(tensor.device)
+
+    def gather_texts(self, texts: list[str]) -> list[str]:
+        """The texts of all data ranks, rank after rank."""
+        if self.world_size == 1:
+            return list(texts)
+        encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
+        lengths = self.gather(torch.tensor([len(code) for code in encoded], dtype=torch.int64)).tolist()
+        content = self.gather(torch.frombuffer(bytearray(b"".join(encoded)) or bytearray(1), dtype=torch.uint8)[: sum(map(len, encoded))])
+        ends = list(accumulate(lengths))
+        whole = content.numpy().tobytes()
+        return [whole[end - length : end].decode("utf-8", "surrogatepass") for length, end in zip(lengths, ends, strict=True)]
+
+    def _gather_equal(self, tensor: torch.Tensor) -> torch.Tensor:
+        """(ranks, *shape) of tensors of equal shape."""
+        rows = [torch.empty_like(tensor) for _ in range(self.world_size)]
+        dist.all_gather(rows, tensor)
+        return torch.stack(rows)
 
     def all_agree(self, claim: bool) -> bool:
         """True when it is true everywhere."""
@@ -89,15 +138,19 @@ class Ranks:
             buffer.copy_(mean.view_as(buffer))
 
 
-def join_ranks(device: Literal["cpu", "cuda"], *, patience: timedelta = COLLECTIVE_TIMEOUT) -> Ranks:
-    """Finds the other ranks by what torchrun put into the environment (RANK, WORLD_SIZE, MASTER_ADDR, ...)."""
+def join_ranks(device: Literal["cpu", "cuda"], *, patience: timedelta = COLLECTIVE_TIMEOUT, tensor_parallel: int = 1) -> Ranks:
+    """Finds the other ranks by what torchrun put into the environment (RANK, WORLD_SIZE, MASTER_ADDR, ...).
+
+    ``tensor_parallel`` divides their number.
+    """
     rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     own = torch.device("cpu") if device == "cpu" else torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
     if own.type == "cuda":
         torch.cuda.set_device(own)
     if world_size > 1:
-        dist.init_process_group("gloo" if device == "cpu" else "nccl", timeout=patience)
-    return Ranks(rank=rank, world_size=world_size, device=own)
+        # With GPUs gloo serves what rests in host memory: offloaded parameters, checkpoints.
+        dist.init_process_group("gloo" if device == "cpu" else "cpu:gloo,cuda:nccl", timeout=patience)
+    return Ranks(rank=rank, world_size=world_size, device=own, tensor_parallel=tensor_parallel)
 
 
 def is_peer_loss(error: BaseException) -> bool:

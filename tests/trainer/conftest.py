@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.trainer.launching import Launch, WarmParent
+from tests.trainer.on_ranks import OnRanks
 from trainer.data.digits import convert
 
 
@@ -26,3 +27,8 @@ def digits_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def launch(tmp_path: Path, warm_parent: WarmParent, digits_dir: Path) -> Launch:
     return Launch(root=tmp_path, parent=warm_parent, data_dir=digits_dir)
+
+
+@pytest.fixture
+def on_ranks(launch: Launch) -> OnRanks:
+    return OnRanks(launch=launch)
