@@ -6,7 +6,7 @@ Specs are always read from JSON text (``model_validate_json``): strict mode trea
 as tuples and enums there, and nowhere else.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
 
@@ -101,9 +101,13 @@ class Checkpoints(Strict):
 class Section(Strict):
     """The base of a recipe's ``model``, ``training`` and ``evaluation`` sections."""
 
+    # Whose "auto" depends on nothing but the spec and the type of the device, and so is no danger to a deterministic job.
+    settled_by_device: ClassVar[tuple[str, ...]] = ()
+
     def auto_knobs(self) -> tuple[str, ...]:
         """Names of the fields whose value is decided on the node; a deterministic job may have none."""
-        return tuple(name for name in type(self).model_fields if getattr(self, name) == "auto")
+        fields = (name for name in type(self).model_fields if name not in self.settled_by_device)
+        return tuple(name for name in fields if getattr(self, name) == "auto")
 
 
 class JobSpec(Strict):
@@ -114,7 +118,9 @@ class JobSpec(Strict):
     recipe: str
     dataset: Dataset | None = None
     base_model: BaseModelReference | None = None
+    data: Section = Section()
     model: Section = Section()
+    fine_tuning: Section | None = None
     training: Section = Section()
     evaluation: Section = Section()
     resources: Resources = Resources()

@@ -15,23 +15,27 @@ from datetime import timedelta
 from pathlib import Path
 from typing import NoReturn
 
+import torch
 from pydantic import ValidationError
 from torch.distributed.elastic.multiprocessing.errors import record
 
 from core.manifest import sha256_of
 from core.run_dir import ResultFile, RunDir, RunFile, read_model, write_atomically
 from core.states import Phase
-from trainer import checkpoint
-from trainer.base_model import WEIGHTS, start_from
-from trainer.determinism import mix, seed_everything, settle
+from trainer.checkpoint import Checkpointer
+from trainer.determinism import settle
 from trainer.errors import BadRunFile, PeerLost, StorageFailed
-from trainer.loop import train
+from trainer.gauges import Gauges
+from trainer.learner import WEIGHTS, new_learner, plain_model
+from trainer.loop import Training, train
 from trainer.metrics import Reporter
-from trainer.parallel import COLLECTIVE_TIMEOUT, is_peer_loss, join_ranks, leave
-from trainer.state import Learner, Run, State
+from trainer.parallel import COLLECTIVE_TIMEOUT, full_weights, is_peer_loss, join_ranks, leave
+from trainer.plan import plan_run
+from trainer.precision import autocast
+from trainer.state import Learner, Run, State, Tensors
 from trainer.stop import StopFlag, die_of_sigterm, listen_for_stop
 from trainer.tasks import new_task
-from trainer.tasks.task import Task
+from trainer.tasks.task import Task, Tested
 from trainer.tensor_files import write_tensors
 
 STOPPED = 143  # as if SIGTERM had ended it; a rank that returned would leave its agent waiting when a peer has failed
@@ -66,15 +70,18 @@ def do_attempt(root: Path, stop: StopFlag) -> int:
     spec = run_file.spec
     settle(threads=spec.training.threads_per_rank, deterministic=spec.deterministic)
     patience = max(COLLECTIVE_TIMEOUT, timedelta(seconds=2 * (spec.stall_timeout_seconds or 0)))
-    ranks = join_ranks(run_file.device, patience=patience)
+    ranks = join_ranks(run_file.device, patience=patience, tensor_parallel=getattr(spec.training, "tensor_parallel", 1))
     run = Run(file=run_file, dir=run_dir, ranks=ranks, stop=stop, report=Reporter(run_dir, speaks=ranks.is_first))
     run.report.progress(phase=Phase.PREPARING)
     task = new_task(run)
     learner = new_learner(run, task)
-    state = checkpoint.load(run, learner, Path(run_file.resume_from)) if run_file.resume_from else State()
+    checkpoints = Checkpointer(run)
+    state = checkpoints.load(learner, Path(run_file.resume_from)) if run_file.resume_from else State()
     run.report.log.next_seq = state.next_metric_seq
     run.report.line(f"{spec.recipe} on {ranks.world_size} {run_file.device} rank(s), from step {state.step}")
-    if not train(run, task, learner, state):
+    plan = plan_run(run, task, learner.model, state)
+    training = Training(run=run, task=task, learner=learner, plan=plan, checkpoints=checkpoints, gauges=Gauges(run, task))
+    if not train(training, state):
         run.report.line(f"stopped at step {state.step}, as asked")
         end(run, ResultFile(outcome="stopped", step=state.step))
         return STOPPED
@@ -93,42 +100,34 @@ def read_run_file(run_dir: RunDir) -> RunFile:
     return run_file
 
 
-def new_learner(run: Run, task: Task) -> Learner:
-    """Seeds alike on all ranks for the weights, and apart for what each rank draws while it trains."""
-    spec = run.file.spec
-    seed_everything(mix(spec.seed))
-    model = task.build_model()
-    if run.file.base_model_dir is not None:
-        start_from(model, Path(run.file.base_model_dir))
-    model = model.to(run.ranks.device)
-    optimizer = task.build_optimizer(model)
-    wrapped = run.ranks.wrap(model, deterministic=spec.deterministic)
-    seed_everything(mix(spec.seed, 1 + run.ranks.rank))
-    return Learner(model=model, wrapped=wrapped, optimizer=optimizer)
-
-
 def finish(run: Run, task: Task, learner: Learner, state: State) -> ResultFile:
     """Tests the final weights on all ranks, then rank 0 packages what a user downloads."""
-    if learner.best_weights is not None:
-        learner.model.load_state_dict(learner.best_weights)
-    learner.model.eval()
     run.report.progress(phase=Phase.EVALUATING)
-    metrics = task.test(learner.model)
+    run.ranks.average_buffers(learner.model)
+    learner.model.eval()
+    with learner.evaluated_weights():
+        if learner.best_weights is not None:
+            learner.model.load_state_dict(learner.best_weights)
+        with torch.inference_mode(), autocast(run.ranks.device, task.knobs):
+            tested = task.test(learner.model)
+        weights = full_weights(learner.model)
+    metrics = tested.score.named("test")
     run.report.points(state.step, metrics)
     run.report.scores("the model to be packaged", metrics)
     run.report.progress(phase=Phase.PACKAGING)
-    digest = package(run, task, learner, state, metrics) if run.ranks.is_first else None
+    digest = package(run, task, weights, state, tested) if run.ranks.is_first else None
     return ResultFile(outcome="succeeded", step=state.step, metrics=metrics, weights_sha256=digest)
 
 
-def package(run: Run, task: Task, learner: Learner, state: State, metrics: dict[str, float]) -> str:
+def package(run: Run, task: Task, weights: Tensors, state: State, tested: Tested) -> str:
     """The SHA-256 of the packaged weights."""
-    weights = run.dir.artifacts / WEIGHTS
+    file = run.dir.artifacts / WEIGHTS
+    model = plain_model(run, task, weights)
     try:
-        weights.parent.mkdir(mode=0o700, exist_ok=True)
-        write_tensors(weights, learner.weights())
-        task.package(run, learner, state, metrics)
-        return sha256_of(weights)
+        file.parent.mkdir(mode=0o700, exist_ok=True)
+        write_tensors(file, model.state_dict())
+        task.package(run, model, state, tested)
+        return sha256_of(file)
     except OSError as error:
         raise StorageFailed(f"the package could not be written: {error}") from error
 

@@ -14,8 +14,17 @@ Tensors = dict[str, torch.Tensor]
 
 
 def write_tensors(path: Path, tensors: Tensors) -> None:
-    """Writes CPU copies in the order of their names. OSError when the disk refuses."""
-    ordered = {name: tensors[name].detach().to("cpu").contiguous() for name in sorted(tensors)}
+    """Writes CPU copies in the order of their names. OSError when the disk refuses.
+
+    Tied weights are written once for each of their names: the format has no references.
+    """
+    ordered: Tensors = {}
+    seen: set[int] = set()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().to("cpu").contiguous()
+        place = tensor.untyped_storage().data_ptr()
+        ordered[name] = tensor.clone() if place in seen else tensor
+        seen.add(place)
     try:
         save_file(ordered, path)
     except SafetensorError as error:

@@ -1,4 +1,4 @@
-"""Which images a rank sees in a step: a pure function of (seed, epoch, step, rank), so there is no iterator to lose."""
+"""Which rows a rank sees in a step: a pure function of (seed, epoch, step, rank), so there is no iterator to lose."""
 
 from functools import lru_cache
 
@@ -17,14 +17,17 @@ def num_steps(num_rows: int, batch_size: int) -> int:
     return -(-num_rows // batch_size)
 
 
-def rows_of_step(num_rows: int, *, seed: int, epoch: int, step: int, batch_size: int, rank: int, world_size: int) -> Rows:
-    """The positions, below ``num_rows``, of this rank's share; ``batch_size`` counts all ranks and divides by their number."""
-    share = batch_size // world_size
-    first = step * batch_size + rank * share
-    return _order(num_rows, seed, epoch)[np.arange(first, first + share) % num_rows]
+def rows_of_step(order: Rows, *, step: int, batch_size: int, part: int, num_parts: int) -> Rows:
+    """The rows of one of a step's ``num_parts`` equal shares (ranks times micro-batches); ``batch_size`` divides by their number.
+
+    Shares are consecutive in the order: the whole step is the same set of rows for any number of ranks and micro-batches.
+    """
+    share = batch_size // num_parts
+    first = step * batch_size + part * share
+    return order[np.arange(first, first + share) % len(order)]
 
 
 @lru_cache(maxsize=2)
-def _order(num_rows: int, seed: int, epoch: int) -> Rows:
+def order_of_epoch(num_rows: int, *, seed: int, epoch: int) -> Rows:
     order: Rows = torch.randperm(num_rows, generator=generator(seed, _ORDER_STREAM, epoch)).numpy()
     return order

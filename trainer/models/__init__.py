@@ -1,1 +1,21 @@
-"""Model definitions: plain modules that know nothing of training."""
+"""Model definitions: plain modules that know nothing of training, and the registry of their families."""
+
+import importlib
+from typing import Any
+
+from torch import nn
+
+# family -> "module:callable"; the callable takes the rest of the architecture as keywords. By name, so that a run
+# imports what it trains and nothing else.
+FAMILIES: dict[str, str] = {
+    "scripted": "trainer.models.scripted:build",
+    "image-classifier": "trainer.models.classifier:build",
+}
+
+
+def build(architecture: dict[str, Any]) -> nn.Module:
+    """A fresh model. ``architecture`` is plain JSON: ``{"family": ..., **arguments}``, as packages keep it in config.json."""
+    arguments = dict(architecture)
+    module, _, name = FAMILIES[arguments.pop("family")].partition(":")
+    model: nn.Module = getattr(importlib.import_module(module), name)(**arguments)
+    return model

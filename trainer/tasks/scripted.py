@@ -4,20 +4,21 @@ import os
 import signal
 import sys
 import time
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.optim import SGD, Optimizer
 
 from core.manifest import seal
 from core.recipes.scripted import ScriptedSpec
+from core.recipes.sections.training import TrainingKnobs
 from core.run_dir import write_atomically
 from trainer.determinism import generator
 from trainer.errors import InvalidData
-from trainer.state import Learner, Run, Score, State
+from trainer.state import Run, Score, State
 from trainer.stop import ignore_stop
-from trainer.tasks.task import BatchOutcome, EvaluationPlan, Split
+from trainer.tasks.task import Batch, Draw, Outcome, Rows, Split, Task, Tested
 
 NUM_INPUTS, NUM_HIDDEN = 16, 32
 BATCH_SIZE = 240  # over all ranks; divides by most numbers of ranks, so that their number does not change the sums
@@ -25,49 +26,54 @@ LEARNING_RATE = 0.05
 FOREVER_SECONDS = 3600.0
 
 
-class Scripted:
+class Scripted(Task):
+    evaluation = None
+
     def __init__(self, run: Run) -> None:
         spec = run.file.spec
         assert isinstance(spec, ScriptedSpec)
-        self.script, self.seed, self.ranks = spec.training, spec.seed, run.ranks
+        self.script, self.ranks, self._seed = spec.training, run.ranks, spec.seed
         own_attempt = self.script.only_attempts is None or run.file.attempt in self.script.only_attempts
         self.ending = self.script.ending if own_attempt else "ok"
-        self.num_epochs = None if self.ending == "never" else 1
-        self.steps_per_epoch = self.script.steps
-        self.log_every_steps = 1
-        self.gradient_clip: float | None = None
-        self.evaluation: EvaluationPlan | None = None
+        self.endless = self.ending == "never"
         self.leaves_result = self.ending != "no_result"
+        rows = BATCH_SIZE // run.ranks.world_size * run.ranks.world_size
+        self.num_train_rows = rows * self.script.steps
+        self.knobs = TrainingKnobs(epochs=1, batch_size=rows, optimizer="sgd", learning_rate=LEARNING_RATE, weight_decay=0.0, schedule="constant")
         if self.script.ignore_sigterm and own_attempt:
             ignore_stop()
 
-    def build_model(self) -> nn.Module:
-        return nn.Sequential(nn.Linear(NUM_INPUTS, NUM_HIDDEN), nn.ReLU(), nn.Linear(NUM_HIDDEN, 1))
+    @property
+    def seed(self) -> int:
+        return self._seed
 
-    def build_optimizer(self, model: nn.Module) -> Optimizer:
-        return SGD(model.parameters(), lr=LEARNING_RATE, momentum=0.9)
+    def architecture(self) -> dict[str, Any]:
+        return {"family": "scripted", "num_inputs": NUM_INPUTS, "num_hidden": NUM_HIDDEN}
 
-    def learning_rate(self, step: int) -> float:
-        return LEARNING_RATE
+    def train_batch(self, rows: Rows, draw: Draw) -> Batch:
+        """Made-up numbers of the step: (rows, inputs) and (rows, 1); the rows' own numbers do not matter."""
+        number = draw.epoch * self.script.steps + draw.step
+        inputs, targets = self._numbers(number)
+        share = slice(self.ranks.rank, self.knobs.batch_size, self.ranks.world_size)
+        return {"inputs": inputs[share], "targets": targets[share], "number": torch.tensor(number + 1)}
 
-    def forward(self, model: nn.Module, state: State) -> BatchOutcome:
-        number = state.step + 1
+    def num_units(self, batch: Batch) -> int:
+        return len(batch["inputs"])
+
+    def loss(self, model: nn.Module, batch: Batch) -> Outcome:
+        number = int(batch["number"])
         for line in range(self.script.log_lines):
             print(f"step {number} rank {self.ranks.rank} line {line}")
         sys.stdout.flush()
         time.sleep(self.script.step_seconds)
-        inputs, targets = self._batch(state.step)
-        loss = functional.mse_loss(model(inputs), targets)
+        loss = functional.mse_loss(model(batch["inputs"]), batch["targets"])
         if number == max(self.script.at_step, 1) and self.ranks.rank == self.script.rank:
             loss = self._misbehave(loss, number)
-        return BatchOutcome(loss=loss, num_correct=None, num_samples=len(inputs))
+        return Outcome(loss=loss, weight=len(batch["inputs"]))
 
-    def _batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """This rank's share of the made-up numbers of one step: (rows, inputs) and (rows, 1)."""
+    def _numbers(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         inputs = torch.randn(BATCH_SIZE, NUM_INPUTS, generator=generator(self.seed, step))
-        targets = inputs.sum(dim=1, keepdim=True).sin()
-        share = slice(self.ranks.rank, BATCH_SIZE // self.ranks.world_size * self.ranks.world_size, self.ranks.world_size)
-        return inputs[share].to(self.ranks.device), targets[share].to(self.ranks.device)
+        return inputs, inputs.sum(dim=1, keepdim=True).sin()
 
     def _misbehave(self, loss: torch.Tensor, number: int) -> torch.Tensor:
         where = f"at step {number} on rank {self.ranks.rank}, as the script says"
@@ -94,16 +100,14 @@ class Scripted:
     def evaluate(self, model: nn.Module, split: Split) -> Score:
         raise NotImplementedError("made-up numbers have no splits")
 
-    def test(self, model: nn.Module) -> dict[str, float]:
+    def test(self, model: nn.Module) -> Tested:
         """The loss on numbers that no step has used."""
-        with torch.inference_mode():
-            inputs, targets = self._batch(-1)
-            total = self.ranks.sum([functional.mse_loss(model(inputs), targets, reduction="sum").item(), len(inputs)])
-        return {"test_loss": total[0] / total[1]}
+        inputs, targets = (numbers.to(self.ranks.device) for numbers in self._numbers(-1))
+        return Tested(Score(metrics={"loss": functional.mse_loss(model(inputs), targets).item()}, num_rows=BATCH_SIZE))
 
-    def package(self, run: Run, learner: Learner, state: State, metrics: dict[str, float]) -> None:
+    def package(self, run: Run, model: nn.Module, state: State, tested: Tested) -> None:
         folder = run.dir.artifacts
         config = {"recipe": "scripted", "inputs": NUM_INPUTS, "hidden": NUM_HIDDEN, "outputs": 1, "seed": self.seed}
         write_atomically(folder / "config.json", config)
-        write_atomically(folder / "metrics.json", {"step": state.step, **metrics})
+        write_atomically(folder / "metrics.json", {"step": state.step, **tested.score.named("test")})
         seal(folder, {"recipe": "scripted", "step": state.step})
