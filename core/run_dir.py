@@ -42,6 +42,7 @@ class RunFile(BaseModel):
     data_dir: str | None = Field(default=None, description="where the materialised dataset lies")
     base_model_dir: str | None = None
     resume_from: str | None = Field(default=None, description="folder of a verified checkpoint")
+    cache_dir: str | None = Field(default=None, description="where prepared data is kept for later jobs of this node")
 
 
 class StopFile(BaseModel):

@@ -1,0 +1,144 @@
+"""Prepared data that jobs of a node share: each folder is made once, named after all that decides its content.
+
+Beside the folder ``K`` of an entry lie ``.K.lock``, held by the one who builds it, and ``.K.use``, share-locked by every
+rank that reads it and touched when it begins to: nobody removes an entry whose ``.use`` is locked, and the one that was
+touched longest ago goes first. A folder is built beside its place, sealed, and renamed: what a killed builder leaves is
+never taken for an entry.
+"""
+
+import fcntl
+import hashlib
+import json
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from core.manifest import ManifestError, read_manifest, seal, sha256_of
+from trainer.errors import PeerLost
+from trainer.state import Run
+
+CACHE_FORMAT = 1  # part of every key: another number makes all that was prepared before unknown
+POLL_SECONDS = 0.1
+BEAT_SECONDS = 1.0
+SIGN_OF_LIFE = 0.01  # seconds of computing since the last beat
+
+_IN_USE: list[object] = []  # locks that last as long as this process
+
+
+def prepared(run: Run, key: dict[str, Any], build: Callable[[Path], None]) -> Path:
+    """The folder that ``build`` fills when it is given an empty one. A collective.
+
+    ``key`` is JSON and holds everything that the content depends on: ``content_digest`` of the data, knobs, the version of
+    the recipe's own format. Rank 0 builds, under a lock that other jobs wait for; the other ranks wait for it. What
+    ``build`` raises is raised on rank 0, and PeerLost on the others.
+    """
+    root = Path(run.file.cache_dir) if run.file.cache_dir is not None else run.dir.scratch / "prepared"
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = root / entry_name(key)
+    _use(folder)
+    failure: Exception | None = None
+    if run.ranks.is_first:
+        try:
+            _ensure(run, folder, key, build)
+        except Exception as error:  # why: the other ranks must not wait for a folder that will never be there
+            failure = error
+    if not run.ranks.all_agree(failure is None):
+        raise failure or PeerLost("rank 0 could not prepare the data")
+    if not is_whole(folder):  # the ranks of another machine have a cache of their own
+        _ensure(run, folder, key, build)
+    return folder
+
+
+def entry_name(key: dict[str, Any]) -> str:
+    text = json.dumps({"format": CACHE_FORMAT, **key}, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether every file is there in its size. The bytes themselves are not read again: a second job starts at once."""
+    try:
+        return all((folder / file.path).stat().st_size == file.size for file in read_manifest(folder).files)
+    except (ManifestError, OSError):
+        return False
+
+
+def content_digest(root: Path) -> str:
+    """SHA-256 over names and bytes of a file, or of all files below a folder."""
+    if root.is_file():
+        return sha256_of(root)
+    digest = hashlib.sha256()
+    for path in sorted(path for path in root.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(root).as_posix()}\0{sha256_of(path)}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _ensure(run: Run, folder: Path, key: dict[str, Any], build: Callable[[Path], None]) -> None:
+    if is_whole(folder):
+        return
+    with _alone(run, folder):
+        if is_whole(folder):
+            return
+        part = folder.with_name(f".{folder.name}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        part.mkdir(mode=0o700)
+        try:
+            with _signs_of_life(run):
+                build(part)
+                seal(part, {"key": key})
+            part.rename(folder)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+
+
+def _use(folder: Path) -> None:
+    """Keeps the entry from being removed while this process lives. Waits for one who is removing it."""
+    file = folder.with_name(f".{folder.name}.use").open("ab")
+    fcntl.flock(file, fcntl.LOCK_SH)
+    folder.with_name(f".{folder.name}.use").touch()
+    _IN_USE.append(file)
+
+
+@contextmanager
+def _alone(run: Run, folder: Path) -> Iterator[None]:
+    """One builder at a time; whoever waits is not hung, for the kernel frees the lock of one that dies."""
+    with folder.with_name(f".{folder.name}.lock").open("ab") as file:
+        pause = threading.Event()
+        while not _try_lock(file.fileno()):
+            run.report.progress()
+            pause.wait(POLL_SECONDS)
+        yield
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextmanager
+def _signs_of_life(run: Run) -> Iterator[None]:
+    """Reports progress for as long as this process computes: a builder that stands still counts as hung."""
+    done = threading.Event()
+
+    def beat() -> None:
+        worked = time.process_time()
+        while not done.wait(BEAT_SECONDS):
+            if time.process_time() - worked > SIGN_OF_LIFE:
+                worked = time.process_time()
+                run.report.progress()
+
+    thread = threading.Thread(target=beat, name="signs-of-life", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
