@@ -19,10 +19,13 @@ class Export:
     ``example``: what ``forward`` takes, in its order: real rows of the test split, a few of them (8 is enough).
     ``dynamic``: which axes may have any size, as {parameter of forward: {axis: name}}; axis 0 of a batch is "batch".
     A name may end in an upper bound: {"ids": {0: "batch", 1: "time<=256"}}.
+    ``also``: further inputs that the program must take, for axes other than the batch: one of another length says whether
+    the length is free (torch unrolls recurrent layers, and then it is not).
     """
 
     example: tuple[torch.Tensor, ...]
     dynamic: dict[str, dict[int, str]]
+    also: tuple[tuple[torch.Tensor, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

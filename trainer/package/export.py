@@ -22,7 +22,8 @@ BATCH = "batch"
 def export_program(model: nn.Module, export: Export, path: Path) -> None:
     """Writes ``path``. Raises ExportDiffers when the program, read back, does not compute what the model computes.
 
-    It is tried on the example and on its first row alone, so that a size that was taken for a constant is found out.
+    It is tried on the example, on its first row alone, and on what else there is, so that a size that was taken for a
+    constant is found out.
     """
     axes = _axes(model, export)
     shapes = tuple({number: _dim(text) for number, text in axis.items()} or None for axis in axes)
@@ -32,8 +33,17 @@ def export_program(model: nn.Module, export: Export, path: Path) -> None:
         torch.export.save(program, written)
         path.write_bytes(written.getvalue())
         loaded = torch.export.load(path).module()
-        for example in (export.example, _batches(export.example, axes, lambda tensor: tensor[:1])):
-            _compare(loaded(*example), model(*example))
+        for example in (export.example, _batches(export.example, axes, lambda tensor: tensor[:1]), *export.also):
+            _compare(_run(loaded, example), model(*example))
+
+
+def _run(program: nn.Module, example: Tensors) -> Any:
+    """A program guards the sizes that it was made for by assertions."""
+    try:
+        return program(*example)
+    except AssertionError as error:
+        sizes = ", ".join(str(tuple(tensor.shape)) for tensor in example)
+        raise ExportDiffers(f"model.pt2 does not take inputs of {sizes}: {error}") from error
 
 
 def _compare(found: Any, expected: Any) -> None:

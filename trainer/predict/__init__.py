@@ -1,0 +1,25 @@
+"""Predictions from a package: ``python -m trainer.predict MODEL_DIR INPUT``. A recipe's predictor is a file here and a line in PREDICTORS."""
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from trainer.predict.predictor import BadInput, Predictor
+
+# recipe -> "module:class", by name, so that a prediction imports what it needs and nothing else.
+PREDICTORS: dict[str, str] = {}
+
+
+def predictor_class(recipe: str) -> type[Predictor]:
+    """Raises BadInput when no predictor is known for the recipe."""
+    if recipe not in PREDICTORS:
+        raise BadInput(f"no predictor for recipe {recipe!r}; there are {', '.join(sorted(PREDICTORS)) or 'none'}")
+    module, _, name = PREDICTORS[recipe].partition(":")
+    found: type[Predictor] = getattr(importlib.import_module(module), name)
+    return found
+
+
+def new_predictor(folder: Path, config: dict[str, Any], model: nn.Module) -> Predictor:
+    return predictor_class(config["recipe"])(folder, config, model)

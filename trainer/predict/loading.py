@@ -1,0 +1,73 @@
+"""A package from its folder: verified, read, and made a model again."""
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from core.manifest import ManifestError, verify
+from trainer.errors import StorageFailed
+from trainer.models import FAMILIES, build
+from trainer.predict.predictor import BadInput
+from trainer.tensor_files import read_tensors
+
+FORMAT = 2
+
+
+def load_package(folder: Path, device: str) -> tuple[dict[str, Any], nn.Module]:
+    """Our part of config.json, and the model with its weights, in eval mode on ``device``.
+
+    Raises BadInput for what is no package, is damaged, or was made by a trainer that this one does not understand.
+    """
+    config = read_config(folder)
+    model = _transformers_model(folder, config) if "architecture" not in config else _own_model(folder, config["architecture"])
+    try:
+        return config, model.to(device).eval()
+    except (RuntimeError, AssertionError) as error:
+        raise BadInput(f"no device {device}: {str(error).splitlines()[0]}") from None
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Every file is compared with the manifest first."""
+    if not folder.is_dir():
+        raise BadInput(f"{folder} is no folder")
+    try:
+        verify(folder)
+        content: dict[str, Any] = json.loads((folder / "config.json").read_text("utf-8"))
+    except ManifestError as error:
+        raise BadInput(f"{folder} is no whole package: {error}") from None
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{folder}/config.json cannot be read: {error}") from None
+    config: dict[str, Any] = content.get("trainyard", content)
+    if config.get("format") != FORMAT or "recipe" not in config:
+        raise BadInput(f"{folder} has format {config.get('format')}; this trainer reads format {FORMAT}")
+    return config
+
+
+def _own_model(folder: Path, architecture: dict[str, Any]) -> nn.Module:
+    family = architecture.get("family")
+    if family not in FAMILIES:
+        raise BadInput(f"{folder} holds a model of an unknown family {family!r}")
+    model = build(architecture)
+    try:
+        model.load_state_dict(read_tensors(folder / "model.safetensors"))
+    except (StorageFailed, RuntimeError) as error:
+        raise BadInput(f"the weights do not fit the model of config.json: {str(error).splitlines()[0]}") from None
+    return model
+
+
+def _transformers_model(folder: Path, config: dict[str, Any]) -> nn.Module:
+    hf = importlib.import_module("trainer.models.hf")  # transformers takes seconds to import
+    model: nn.Module = hf.from_package(folder, config)
+    return model
+
+
+def check_device(device: str) -> str:
+    """The device itself when torch knows such a one; BadInput otherwise."""
+    try:
+        return str(torch.device(device))
+    except RuntimeError:
+        raise BadInput(f"no device {device}; cpu, cuda and cuda:N are known") from None
