@@ -1,9 +1,15 @@
-"""image-classification: a residual network that learns to tell images apart."""
+"""image-classification: a network that learns to tell images apart."""
 
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from core.recipes.image_models import Model, ResNet
+from core.recipes.sections.auto import BatchSize, ImageSize, LearningRate
+from core.recipes.sections.data import ClassKnobs
+from core.recipes.sections.evaluation import EvaluationKnobs
+from core.recipes.sections.fine_tuning import FineTuning
+from core.recipes.sections.training import OptimizerName, TrainingKnobs
 from core.spec import Dataset, JobSpec, Section
 
 METRICS = (
@@ -12,77 +18,113 @@ METRICS = (
     "learning_rate",
     "gradient_norm",
     "samples_per_second",
-    "validation_loss",
-    "validation_accuracy",
-    "test_loss",
-    "test_accuracy",
+    *(f"{split}_{name}" for split in ("validation", "test") for name in ("loss", "accuracy", "top5", "macro_f1")),
 )
 
 
-class Model(Section):
-    """A residual network after He et al. 2015 (arXiv:1512.03385), section 4.2: depth is 6n + 2 layers."""
+class Data(ClassKnobs):
+    """Images are decoded once, to one size, and kept as they are then shown to the model."""
 
-    family: Literal["resnet"] = "resnet"
-    depth: int = Field(default=8, ge=8, le=110, description="number of weighted layers: 8, 14, 20, 26, 32, ...")
-    width: int = Field(default=16, ge=4, le=256, description="channels of the first stage; each of the two next doubles them")
-    stem: Literal["auto", "small", "large"] = Field(
-        default="small", description="small: one 3x3 convolution; large: 7x7 stride 2 and pooling; auto: by image size"
+    validation_fraction: float = Field(default=0.15, gt=0, lt=0.5, description="of the rows that no given split covers")
+    test_fraction: float = Field(default=0.15, gt=0, lt=0.5, description="of the rows that no given split covers")
+    image_size: ImageSize = Field(
+        default="auto",
+        description="side in pixels: the shorter side is scaled to it, the middle is cut out; auto: as they are when all have one size, "
+        "else the median of the shorter sides, 224 at most",
     )
-    dropout: float = Field(default=0.0, ge=0, lt=1, description="share of the last layer's inputs that is left out in each step")
-
-    @model_validator(mode="after")
-    def _depth_fits_the_family(self) -> Self:
-        if self.depth % 6 != 2:
-            raise ValueError(f"depth {self.depth} is not 6n + 2 (8, 14, 20, 26, ...)")
-        return self
+    channels: Literal["auto", "grey", "rgb"] = Field(default="auto", description="auto: rgb when any image has colours")
+    image_column: str = Field(default="image", max_length=128, description="of a table: the image's bytes, or its path beside the table")
+    label_column: str = Field(default="label", max_length=128, description="of a table: the class, a name or a number")
+    label_name_column: str = Field(default="label_name", max_length=128, description="of a table: names for numbers; may be absent")
 
 
-class Training(Section):
-    epochs: int = Field(default=20, ge=1, le=10_000)
-    batch_size: int = Field(default=64, ge=1, le=65_536, description="images per optimiser step, over all ranks together")
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    learning_rate: float = Field(default=0.1, gt=0, le=10, description="the peak, reached after warm-up and lowered along a cosine")
-    momentum: float = Field(default=0.9, ge=0, lt=1, description="sgd only; with Nesterov's look-ahead")
-    weight_decay: float = Field(default=2e-3, ge=0, le=1, description="not on norms and biases")
-    warmup_epochs: float = Field(default=1.0, ge=0, le=100)
+class Progressive(Section):
+    """The first epochs on fewer pixels, which cost less: a first course of coarse images (Tan and Le 2021, arXiv:2104.00298)."""
+
+    share: float = Field(default=0.5, gt=0, le=1, description="of all epochs, the first ones")
+    size: float = Field(default=0.75, ge=0.25, lt=1, description="of the side")
+    how: Literal["crop", "resize"] = Field(default="crop", description="crop: a random part of each image; resize: all of it, coarser")
+
+
+class Training(TrainingKnobs):
+    """Augmentation is drawn anew for each image in each step, from the seed alone, and applies to the training split only."""
+
+    epochs: int = Field(default=20, ge=1, le=100_000)
+    batch_size: BatchSize = Field(
+        default=64, description="images per optimiser step, over all ranks and micro-batches together; auto: what fits"
+    )
+    optimizer: OptimizerName = Field(default="sgd", description="muon: matrices by Muon, everything else by AdamW")
+    learning_rate: LearningRate = Field(
+        default=0.1, description="the peak, reached after warm-up; auto: found by a range test before the first step"
+    )
+    weight_decay: float = Field(default=2e-3, ge=0, le=10, description="decoupled for adamw, lion, muon; not on norms and biases")
+    warmup_epochs: float = Field(default=1.0, ge=0, le=10_000)
+    loss: Literal["cross-entropy", "focal"] = Field(default="cross-entropy", description="focal: Lin et al. 2017 (arXiv:1708.02002)")
+    focal_gamma: float = Field(default=2.0, ge=0, le=10, description="focal: how little sure images count; 0 is cross-entropy")
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    gradient_clip: float | None = Field(default=None, gt=0, description="largest L2 norm of the gradient; null for none")
-    max_shift: int = Field(default=1, ge=0, le=32, description="augmentation: training images are moved by up to this many pixels")
-    flip: bool = Field(default=False, description="augmentation: training images are mirrored half of the time")
-    precision: Literal["auto", "fp32", "bf16"] = Field(default="fp32", description="auto: bf16 where a GPU supports it")
-    threads_per_rank: int = Field(default=1, ge=1, le=64)
-    log_every_steps: int = Field(default=1, ge=1, le=1000)
-
-
-class Evaluation(Section):
-    validation_fraction: float = Field(default=0.15, gt=0, lt=0.5)
-    test_fraction: float = Field(default=0.15, gt=0, lt=0.5)
-    every_epochs: int = Field(default=1, ge=1, le=1000)
-    patience: int | None = Field(
-        default=None, ge=1, le=1000, description="early stopping: evaluations without a better accuracy; null for never"
+    max_shift: int = Field(
+        default=1, ge=0, le=128, description="augmentation: moved by up to this many pixels along both axes, the border is 0"
     )
-    min_delta: float = Field(default=0.0, ge=0, lt=1, description="how much better counts as better")
+    flip: bool = Field(default=False, description="augmentation: mirrored half of the time")
+    colour_jitter: float = Field(
+        default=0.0, ge=0, le=1, description="augmentation: brightness, contrast and saturation times 1 - this to 1 + this"
+    )
+    randaugment: int = Field(
+        default=0, ge=0, le=8, description="augmentation: this many of 14 operations on each image (Cubuk et al. 2019, arXiv:1909.13719)"
+    )
+    randaugment_magnitude: float = Field(default=9.0, ge=0, le=30, description="strength of its operations")
+    cutout: int = Field(
+        default=0, ge=0, le=512, description="augmentation: a square of this side is set to 0 (DeVries and Taylor 2017, arXiv:1708.04552)"
+    )
+    mixup: float = Field(
+        default=0.0,
+        ge=0,
+        le=10,
+        description="augmentation: alpha of the Beta that blends pairs (Zhang et al. 2017, arXiv:1710.09412); 0: off",
+    )
+    cutmix: float = Field(
+        default=0.0,
+        ge=0,
+        le=10,
+        description="augmentation: alpha of the Beta that pastes parts (Yun et al. 2019, arXiv:1905.04899); 0: off",
+    )
+    mix_share: float = Field(default=1.0, gt=0, le=1, description="share of steps with mixup or cutmix; with both, each takes half of them")
+    progressive: Progressive | None = None
+
+
+class Evaluation(EvaluationKnobs):
+    metric: Literal["accuracy", "top5", "macro_f1", "loss"] | None = Field(
+        default=None, description="the validation metric that decides which weights are kept; null: accuracy"
+    )
 
 
 class ImageClassificationSpec(JobSpec):
-    """Trains a residual network on labelled images and packages the best one.
+    """Trains a network on labelled images and packages the best one.
 
-    A dataset by path is a folder with ``images.npy`` (uint8, count x height x width or count x height x width x
-    channels), ``labels.npy`` (integers, count) and ``classes.json`` (a list of names).
+    A dataset by path is one of: images in folders named after their class (with ``train`` and ``test`` above, or not), such
+    folders in a .zip, a table (.parquet with the images' bytes, or .csv and .jsonl with paths) with a label column, the four
+    .gz files of MNIST's format, or ``images.npy`` (uint8, count x height x width or count x height x width x channels),
+    ``labels.npy`` (integers, count) and ``classes.json`` (a list of names).
     """
 
-    summary: ClassVar[str] = "Residual networks on labelled images, evaluated and exported"
+    summary: ClassVar[str] = "Classic and residual networks and vision transformers on labelled images, evaluated and exported"
     metrics: ClassVar[tuple[str, ...]] = METRICS
 
     recipe: Literal["image-classification"]
     dataset: Dataset
-    model: Model = Model()
+    data: Data = Data()
+    model: Model = ResNet()
+    fine_tuning: FineTuning | None = None
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
 
     @model_validator(mode="after")
     def _batch_divides_by_the_ranks(self) -> Self:
         num_ranks = self.resources.nodes * self.resources.devices_per_node
-        if self.training.batch_size % num_ranks:
-            raise ValueError(f"training.batch_size {self.training.batch_size} cannot be shared equally by {num_ranks} ranks")
+        parts = num_ranks // self.training.tensor_parallel * self.training.accumulate
+        if self.training.batch_size != "auto" and (parts == 0 or self.training.batch_size % parts):
+            raise ValueError(
+                f"training.batch_size {self.training.batch_size} cannot be shared equally by {num_ranks} ranks"
+                f" with {self.training.accumulate} micro-batches each"
+            )
         return self
