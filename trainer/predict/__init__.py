@@ -1,10 +1,6 @@
-"""Predictions from a package: ``python -m trainer.predict MODEL_DIR INPUT``. A recipe's predictor is a file here and a line in PREDICTORS."""
+"""Predictions from a package: ``python -m trainer.predict MODEL_DIR INPUT``. A recipe's predictor is a file here and a line below."""
 
 import importlib
-from pathlib import Path
-from typing import Any
-
-from torch import nn
 
 from trainer.predict.predictor import BadInput, Predictor
 
@@ -19,7 +15,3 @@ def predictor_class(recipe: str) -> type[Predictor]:
     module, _, name = PREDICTORS[recipe].partition(":")
     found: type[Predictor] = getattr(importlib.import_module(module), name)
     return found
-
-
-def new_predictor(folder: Path, config: dict[str, Any], model: nn.Module) -> Predictor:
-    return predictor_class(config["recipe"])(folder, config, model)

@@ -1,4 +1,4 @@
-"""``python -m trainer.predict MODEL_DIR INPUT [--json]``: predicts with a package, offline. Exit code 2 and one line for what cannot be done."""
+"""``python -m trainer.predict MODEL_DIR INPUT [--json]``: predicts offline. Exit code 2 and one line for what cannot be done."""
 
 import argparse
 import json
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
-from trainer.predict import new_predictor, predictor_class
+from trainer.predict import predictor_class
 from trainer.predict.inputs import find_inputs
-from trainer.predict.loading import check_device, load_package, read_config
+from trainer.predict.loading import check_device, load_model, read_config
 from trainer.predict.predictor import BadInput
 from trainer.predict.table import render
 
@@ -31,9 +31,10 @@ def main() -> None:
     if asked.batch_size < 1:
         raise BadInput("--batch-size must be at least 1")
     # The input is looked at before the weights are read: a mistyped name is answered at once.
-    inputs = find_inputs(asked.input, predictor_class(read_config(asked.model)["recipe"]).suffixes)
-    config, model = load_package(asked.model, device)
-    predictor = new_predictor(asked.model, config, model)
+    config = read_config(asked.model)
+    found = predictor_class(config["recipe"])
+    inputs = find_inputs(asked.input, found.suffixes)
+    predictor = found(asked.model, config, load_model(asked.model, config, device))
     predictor.batch_size = asked.batch_size
     with torch.inference_mode():
         if asked.json:

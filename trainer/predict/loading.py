@@ -17,21 +17,20 @@ from trainer.tensor_files import read_tensors
 FORMAT = 2
 
 
-def load_package(folder: Path, device: str) -> tuple[dict[str, Any], nn.Module]:
-    """Our part of config.json, and the model with its weights, in eval mode on ``device``.
-
-    Raises BadInput for what is no package, is damaged, or was made by a trainer that this one does not understand.
-    """
-    config = read_config(folder)
-    model = _transformers_model(folder, config) if "architecture" not in config else _own_model(folder, config["architecture"])
+def load_model(folder: Path, config: dict[str, Any], device: str) -> nn.Module:
+    """The model of a package whose ``config`` was read, with its weights, in eval mode on ``device``."""
+    model = _own_model(folder, config["architecture"]) if "architecture" in config else _transformers_model(folder, config)
     try:
-        return config, model.to(device).eval()
+        return model.to(device).eval()
     except (RuntimeError, AssertionError) as error:
         raise BadInput(f"no device {device}: {str(error).splitlines()[0]}") from None
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Every file is compared with the manifest first."""
+    """Our part of config.json, after every file was compared with the manifest.
+
+    Raises BadInput for what is no package, is damaged, or was made by a trainer that this one does not understand.
+    """
     if not folder.is_dir():
         raise BadInput(f"{folder} is no folder")
     try:
