@@ -13,7 +13,7 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-MIB = 1 << 20
+MIB, GIB = 1 << 20, 1 << 30
 
 
 class SettingsError(Exception):
@@ -94,6 +94,7 @@ class WorkerSettings(_FromEnvironment):
     stall_seconds: float = Field(default=120.0, gt=0, description="least time without progress that counts as hung while training")
     prepare_stall_seconds: float = Field(default=900.0, gt=0, description="the same for the other phases")
     keep_run_dirs_hours: float = Field(default=24.0, ge=0)
+    cache_max_bytes: int = Field(default=20 * GIB, ge=0, description="prepared data that no job uses is removed beyond this size")
 
     @field_validator("data_roots")
     @classmethod

@@ -92,6 +92,7 @@ class Node:
             name=settings.node_name or gethostname(),
             poll_seconds=settings.poll_seconds,
             keep_run_dirs=timedelta(hours=settings.keep_run_dirs_hours),
+            cache_max_bytes=settings.cache_max_bytes,
             pad_answers=(lambda: answers(node_dir.pad_socket)) if is_warm else None,
         )
 

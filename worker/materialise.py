@@ -39,25 +39,25 @@ class Materialiser:
         self._check = check
 
     def dataset(self, dataset: Dataset | None) -> Path | None:
-        """The folder to train from. CannotPrepare when it may not be used, or cannot be made."""
+        """The folder or file to train from. CannotPrepare when it may not be used, or cannot be made."""
         if dataset is None:
             return None
         if isinstance(dataset, BuiltinDataset):
             return self._builtin(dataset.builtin)
-        return self._local(Path(dataset.path), "dataset.path")
+        return self._local(Path(dataset.path), "dataset.path", may_be_file=True)
 
     def base_model(self, spec: JobSpec, source: ModelSource | None) -> Path | None:
         """The folder of the package to start from."""
         if isinstance(spec.base_model, PathModel):
-            return self._local(Path(spec.base_model.path), "base_model.path")
+            return self._local(Path(spec.base_model.path), "base_model.path", may_be_file=False)
         if spec.base_model is None:
             return None
         if source is None:
             raise CannotPrepare(Reason.PROTOCOL, "the claim does not say where the base model lies")
         return self._download(source.files)
 
-    def _local(self, path: Path, field: str) -> Path:
-        """The folder itself, when every link on the way to it stays inside a root that the operator allows."""
+    def _local(self, path: Path, field: str, *, may_be_file: bool) -> Path:
+        """The folder or file itself, when every link on the way to it stays inside a root that the operator allows."""
         try:
             resolved = path.resolve(strict=True)
         except (OSError, RuntimeError):
@@ -65,8 +65,9 @@ class Materialiser:
         # Absent and forbidden read alike but for the roots' own contents: nothing outside them can be probed.
         if not any(resolved.is_relative_to(root.resolve()) for root in self._data_roots):
             raise CannotPrepare(Reason.INVALID_DATA, f"{field}: {path} does not lie inside the data roots of this worker")
-        if not resolved.is_dir():
-            raise CannotPrepare(Reason.INVALID_DATA, f"{field}: {path} is not a folder")
+        if not (resolved.is_dir() or (may_be_file and resolved.is_file())):
+            kind = "neither a folder nor a file" if may_be_file else "not a folder"
+            raise CannotPrepare(Reason.INVALID_DATA, f"{field}: {path} is {kind}")
         return resolved
 
     def _builtin(self, name: str) -> Path:

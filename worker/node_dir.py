@@ -41,6 +41,11 @@ class NodeDir:
         return self.root / "cache"
 
     @property
+    def prepared(self) -> Path:
+        """What ranks have made of datasets, for later jobs: see ``worker/prepared_cache.py``."""
+        return self.cache / "prepared"
+
+    @property
     def running(self) -> Path:
         """One file for each live supervisor, locked by it."""
         return self.root / "running"

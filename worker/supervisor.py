@@ -157,6 +157,7 @@ class Attempt:
             data_dir=_text(data),
             base_model_dir=_text(base),
             resume_from=_text(point.folder if point else None),
+            cache_dir=str(self._dir.prepared),
         )
         # Not made durable: should the node fail, nobody reads this file again.
         write_atomically(self._run_dir.spec, run_file, durable=False)

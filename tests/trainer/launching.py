@@ -163,6 +163,7 @@ class Launch:
             device="cpu",
             data_dir=str(self.data_dir) if self.data_dir else None,
             resume_from=str(resume_from) if resume_from else None,
+            cache_dir=str(self.root / "prepared"),
         )
         write_atomically(run_dir.spec, run_file)
         plan = plan_launch(

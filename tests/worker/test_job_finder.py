@@ -72,6 +72,7 @@ class Site:
             name="node-1",
             poll_seconds=5,
             keep_run_dirs=timedelta(hours=1),
+            cache_max_bytes=1 << 30,
             pad_answers=None,
         )
 

@@ -1,5 +1,7 @@
 """What a spec refers to is put on the node once, and nothing outside the operator's roots is ever touched."""
 
+import json
+import os
 import threading
 from pathlib import Path
 
@@ -54,17 +56,17 @@ def test_a_folder_inside_a_root_is_used_where_it_lies(attempt: LeasedAttempt, tm
     assert one.dataset(PathDataset(path=str(roots / "set"))) == (roots / "set").resolve()
 
 
-@pytest.mark.parametrize("trick", ["outside", "dots", "link", "file", "absent", "prefix"])
+@pytest.mark.parametrize("trick", ["outside", "dots", "link", "pipe", "absent", "prefix"])
 def test_promise_21_no_path_leads_out_of_the_roots(attempt: LeasedAttempt, tmp_path: Path, roots: Path, trick: str) -> None:
     outside = tmp_path / "roots-too"
     outside.mkdir()
     (roots / "link").symlink_to(outside)
-    (roots / "file").touch()
+    os.mkfifo(roots / "pipe")
     path = {
         "outside": outside,
         "dots": roots / ".." / "roots-too",
         "link": roots / "link",
-        "file": roots / "file",
+        "pipe": roots / "pipe",
         "absent": roots / "absent",
         "prefix": Path(f"{roots}-too"),
     }[trick]
@@ -72,6 +74,15 @@ def test_promise_21_no_path_leads_out_of_the_roots(attempt: LeasedAttempt, tmp_p
         materialiser(attempt, tmp_path / "cache", roots).dataset(PathDataset(path=str(path)))
     assert refused.value.reason is Reason.INVALID_DATA
     assert str(path) in str(refused.value)
+
+
+def test_a_single_file_is_a_dataset_but_no_base_model(attempt: LeasedAttempt, tmp_path: Path, roots: Path) -> None:
+    (roots / "rows.csv").write_text("a,b\n1,2\n")
+    one = materialiser(attempt, tmp_path / "cache", roots)
+    assert one.dataset(PathDataset(path=str(roots / "rows.csv"))) == (roots / "rows.csv").resolve()
+    spec = parse_spec(json.dumps({"recipe": "scripted", "base_model": {"path": str(roots / "rows.csv")}}))
+    with pytest.raises(CannotPrepare, match=r"base_model\.path: .* is not a folder"):
+        one.base_model(spec, None)
 
 
 def test_without_roots_no_path_is_allowed(attempt: LeasedAttempt, tmp_path: Path, roots: Path) -> None:

@@ -9,11 +9,12 @@ never taken for an entry.
 import fcntl
 import hashlib
 import json
+import os
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -97,10 +98,16 @@ def _ensure(run: Run, folder: Path, key: dict[str, Any], build: Callable[[Path],
 
 
 def _use(folder: Path) -> None:
-    """Keeps the entry from being removed while this process lives. Waits for one who is removing it."""
-    file = folder.with_name(f".{folder.name}.use").open("ab")
-    fcntl.flock(file, fcntl.LOCK_SH)
-    folder.with_name(f".{folder.name}.use").touch()
+    """Keeps the entry from being removed while this process lives. Waits for one who is removing it, lock and all: then once more."""
+    path = folder.with_name(f".{folder.name}.use")
+    while True:
+        file = path.open("ab")
+        fcntl.flock(file, fcntl.LOCK_SH)
+        with suppress(FileNotFoundError):
+            if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+                break
+        file.close()
+    os.utime(file.fileno())
     _IN_USE.append(file)
 
 
