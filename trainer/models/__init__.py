@@ -10,6 +10,14 @@ from torch import nn
 FAMILIES: dict[str, str] = {
     "scripted": "trainer.models.scripted:build",
     "image-classifier": "trainer.models.classifier:build",
+    "alexnet": "trainer.models.alexnet:AlexNet",
+    "vgg": "trainer.models.vgg:Vgg",
+    "googlenet": "trainer.models.googlenet:GoogLeNet",
+    "resnet": "trainer.models.resnet:ResNet",
+    "vit": "trainer.models.vit:VisionTransformer",
+    "encoder-classifier": "trainer.models.encoder:EncoderClassifier",
+    "encoder-tagger": "trainer.models.encoder:EncoderTagger",
+    "encoder-masked-lm": "trainer.models.encoder:EncoderMaskedLM",
 }
 
 
