@@ -1,4 +1,4 @@
-"""Making what learns: the model with its base weights, spread over the ranks, its optimiser, its average; and a plain copy for the package."""
+"""What learns: a model with its base weights, spread over the ranks, its optimiser and average; and the plain copy for the package."""
 
 from pathlib import Path
 

@@ -42,7 +42,7 @@ def settle_batch_size(run: Run, task: Task, model: nn.Module, state: State) -> N
     if wanted != "auto":
         state.batch_size = wanted
     elif not state.batch_size:
-        from trainer.batch_finder import find_batch_size  # why: most runs look for nothing
+        from trainer.batch_finder import find_batch_size  # noqa: PLC0415  # why: most runs look for nothing
 
         state.batch_size = find_batch_size(task, model, run.ranks)
         run.report.line(f"batch size: {state.batch_size} rows a step fit")
@@ -53,7 +53,7 @@ def settle_rate(run: Run, task: Task, model: nn.Module, state: State) -> None:
     if wanted != "auto":
         state.peak_rate = wanted
     elif not state.peak_rate:
-        from trainer.range_test import find_rate  # why: most runs look for nothing
+        from trainer.range_test import find_rate  # noqa: PLC0415  # why: most runs look for nothing
 
         state.peak_rate = find_rate(task, model, run.ranks)
         run.report.line(f"learning rate: {state.peak_rate:.2e}, found by a range test")

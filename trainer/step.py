@@ -41,9 +41,7 @@ def micro_batches(run: Run, task: Task, plan: Plan, state: State) -> list[Batch]
     batches = []
     for micro in range(accumulate):
         part = ranks.data_rank * accumulate + micro
-        rows = rows_of_step(
-            order, step=state.step_in_epoch, batch_size=plan.batch_size, part=part, num_parts=ranks.data_world * accumulate
-        )
+        rows = rows_of_step(order, step=state.step_in_epoch, batch_size=plan.batch_size, part=part, num_parts=ranks.data_world * accumulate)
         batch = task.train_batch(rows, Draw(seed=task.seed, epoch=state.epoch, step=state.step_in_epoch, part=part))
         batches.append({name: tensor.to(ranks.device, non_blocking=True) for name, tensor in batch.items()})
     return batches

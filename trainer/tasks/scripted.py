@@ -39,7 +39,9 @@ class Scripted(Task):
         self.leaves_result = self.ending != "no_result"
         rows = BATCH_SIZE // run.ranks.world_size * run.ranks.world_size
         self.num_train_rows = rows * self.script.steps
-        self.knobs = TrainingKnobs(epochs=1, batch_size=rows, optimizer="sgd", learning_rate=LEARNING_RATE, weight_decay=0.0, schedule="constant")
+        self.knobs = TrainingKnobs(
+            epochs=1, batch_size=rows, optimizer="sgd", learning_rate=LEARNING_RATE, weight_decay=0.0, schedule="constant"
+        )
         if self.script.ignore_sigterm and own_attempt:
             ignore_stop()
 

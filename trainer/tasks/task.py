@@ -156,7 +156,7 @@ class Task(ABC):
 
     @abstractmethod
     def package(self, run: Run, model: nn.Module, state: State, tested: Tested) -> None:
-        """Rank 0 alone: fills and seals ``run.dir.artifacts``. ``model`` is a plain copy on the CPU with the final weights, in eval mode."""
+        """Rank 0 alone: fills and seals ``run.dir.artifacts``. ``model`` is a plain copy on the CPU, final weights, eval mode."""
 
     def adversarial_input(self, batch: Batch) -> str | None:
         """The key of the batch's float tensor that FGSM and PGD may move; None where the recipe has none."""

@@ -15,7 +15,8 @@ class DataKnobs(Section):
     )
     drop_duplicates: bool = Field(default=False, description="of identical training rows one is kept")
     split: SplitKind = Field(
-        default="auto", description="auto: given where files, folders or a column say so, else stratified where there are classes, else ratio"
+        default="auto",
+        description="auto: given where files, folders or a column say so, else stratified where there are classes, else ratio",
     )
     split_column: str = Field(default="split", max_length=128, description="given: holds train, validation or test")
     group_column: str | None = Field(default=None, max_length=128, description="group: rows that agree in it stay on one side")
@@ -37,5 +38,7 @@ class DataKnobs(Section):
 class ClassKnobs(DataKnobs):
     """For recipes whose rows have one class each."""
 
-    class_weights: Literal["none", "balanced"] = Field(default="none", description="balanced: the loss weighs classes by the inverse of their size")
+    class_weights: Literal["none", "balanced"] = Field(
+        default="none", description="balanced: the loss weighs classes by the inverse of their size"
+    )
     balanced_sampling: bool = Field(default=False, description="every class is drawn equally often")

@@ -11,7 +11,8 @@ class EvaluationKnobs(Section):
     metric: str | None = Field(
         default=None, max_length=64, description="the validation metric that decides which weights are kept; null: the recipe's own"
     )
-    patience: int | None = Field(default=None, ge=1, le=10_000, description="early stopping: evaluations without a better metric; null for never")
+    patience: int | None = Field(
+        default=None, ge=1, le=10_000, description="early stopping: evaluations without a better metric; null for never"
+    )
     min_delta: float = Field(default=0.0, ge=0, description="how much better counts as better")
     limit_rows: int | None = Field(default=None, ge=1, description="of the validation split, while training; null for all")
-

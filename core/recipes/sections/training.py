@@ -54,10 +54,14 @@ class TrainingKnobs(Section):
     adversarial: Adversarial | None = None
     r_drop: float = Field(default=0.0, ge=0, le=100, description="weight of the divergence between two passes (Liang et al. 2021)")
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = Field(default="fp32", description="auto: bf16 where a GPU supports it")
-    strategy: Literal["auto", "ddp", "fsdp"] = Field(default="auto", description="auto: fsdp when model and optimiser do not fit one device")
+    strategy: Literal["auto", "ddp", "fsdp"] = Field(
+        default="auto", description="auto: fsdp when model and optimiser do not fit one device"
+    )
     tensor_parallel: int = Field(default=1, ge=1, le=64, description="ranks that share each transformer block")
     cpu_offload: bool = Field(default=False, description="fsdp: parameters rest in host memory")
-    activation_checkpointing: bool = Field(default=False, description="computes activations again in the backward pass instead of keeping them")
+    activation_checkpointing: bool = Field(
+        default=False, description="computes activations again in the backward pass instead of keeping them"
+    )
     compile: bool = Field(default=False, description="torch.compile; pays on GPUs after the first minute")
     channels_last: bool = Field(default=False, description="memory layout of convolutions")
     threads_per_rank: int = Field(default=1, ge=1, le=64)
