@@ -1,8 +1,11 @@
 """A materialised image dataset: ``images.npy`` (uint8, N x H x W or N x H x W x C), ``labels.npy`` (integers, N), ``classes.json`` (names).
 
+Beside them may lie ``parts.npy`` (int8, N: given splits, positions in ``PARTS``), and, where images were imported, ``keys.npy``
+(a digest of each), ``files.json`` (where each came from) and ``report.json`` (what was found on the way).
 Memory-mapped, so that every rank of a node shares one copy. All that is wrong is said at once.
 """
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,10 +17,11 @@ import numpy.typing as npt
 
 from trainer.errors import InvalidData
 
-MIN_PER_CLASS = 3  # one for each of training, validation and test
 MIN_PIXELS = 4  # two halvings must leave something
 MAX_CHANNELS = 16
 MAX_CLASSES = 100_000
+PARTS = (None, "train", "validation", "test")
+KEY_BYTES = 16
 
 Array = npt.NDArray[Any]
 T = TypeVar("T")
@@ -30,10 +34,37 @@ class ImageFolder:
     images: Array
     labels: npt.NDArray[np.int64]
     classes: tuple[str, ...]
+    parts: list[str | None] | None = None
+    root: Path | None = None
 
     @property
     def num_channels(self) -> int:
         return int(self.images.shape[3]) if self.images.ndim == 4 else 1
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return int(self.images.shape[1]), int(self.images.shape[2])
+
+    def keys(self) -> list[bytes]:
+        """A digest of each image's pixels: equal ones are the same image."""
+        if self.root is not None and (self.root / "keys.npy").exists():
+            known = np.load(self.root / "keys.npy", allow_pickle=False)
+            return [key.tobytes() for key in known]
+        return [hashlib.blake2b(image.tobytes(), digest_size=KEY_BYTES).digest() for image in self.images]
+
+    def files(self) -> list[str] | None:
+        """Where each image came from, when it is known."""
+        names: list[str] | None = self._json("files.json")
+        return names
+
+    def report(self) -> dict[str, Any]:
+        """What the import found; empty where there was none."""
+        return self._json("report.json") or {}
+
+    def _json(self, name: str) -> Any:
+        path = self.root / name if self.root is not None else None
+        return json.loads(path.read_text("utf-8")) if path is not None and path.exists() else None
 
 
 def load_image_folder(root: Path) -> ImageFolder:
@@ -42,10 +73,12 @@ def load_image_folder(root: Path) -> ImageFolder:
     images = _read(problems, "images.npy", lambda: np.load(root / "images.npy", mmap_mode="c", allow_pickle=False))
     labels = _read(problems, "labels.npy", lambda: np.load(root / "labels.npy", allow_pickle=False))
     classes = _read(problems, "classes.json", lambda: json.loads((root / "classes.json").read_text("utf-8")))
-    problems += _check_images(images) + _check_classes(classes) + _check_labels(labels, images, classes)
+    parts = _read(problems, "parts.npy", lambda: np.load(root / "parts.npy", allow_pickle=False)) if (root / "parts.npy").exists() else None
+    problems += _check_images(images) + _check_classes(classes) + _check_labels(labels, images, classes) + _check_parts(parts, labels)
     if problems or images is None or labels is None or classes is None:
         raise InvalidData(problems)
-    return ImageFolder(images=images, labels=labels.astype(np.int64), classes=tuple(classes))
+    named = None if parts is None else [PARTS[part] for part in parts.tolist()]
+    return ImageFolder(images=images, labels=labels.astype(np.int64), classes=tuple(classes), parts=named, root=root)
 
 
 def _read(problems: list[str], name: str, read: Callable[[], T]) -> T | None:
@@ -97,11 +130,17 @@ def _check_labels(labels: Array | None, images: Array | None, classes: object) -
 
 
 def _check_counts(labels: Array, classes: list[Any]) -> list[str]:
+    """How many of each class are needed is for the splits to say."""
     if labels.min() < 0 or labels.max() >= len(classes):
         return [f"labels run from {labels.min()} to {labels.max()}, but there are {len(classes)} classes (0 to {len(classes) - 1})"]
-    counts = np.bincount(labels.astype(np.int64), minlength=len(classes))
-    return [
-        f"class {name!r} has {count} images; at least {MIN_PER_CLASS} are needed"
-        for name, count in zip(classes, counts, strict=True)
-        if count < MIN_PER_CLASS
-    ]
+    return []
+
+
+def _check_parts(parts: Array | None, labels: Array | None) -> list[str]:
+    if parts is None or labels is None:
+        return []
+    if parts.shape != labels.shape or not np.issubdtype(parts.dtype, np.integer):
+        return [f"parts.npy must be integers, one for each label, not {parts.dtype} with shape {parts.shape}"]
+    if len(parts) and (parts.min() < 0 or parts.max() >= len(PARTS)):
+        return [f"parts.npy must hold 0 (none), 1 (train), 2 (validation) and 3 (test), not {parts.min()} to {parts.max()}"]
+    return []
