@@ -3,6 +3,7 @@
 import math
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -64,14 +65,16 @@ class ProgressNote:
         self.note = ProgressFile(phase=Phase.PREPARING, at=0.0)
         self.losses = Losses()
         self._written_at = 0.0
+        self._lock = threading.Lock()  # a checkpoint that was written beside training is told from there
 
     def update(self, **changes: object) -> None:
-        """``changes`` are fields of ProgressFile. What is only a next step may wait; the rest is written at once."""
-        before = self.note
-        self.note = before.model_copy(update={**changes, "at": time.time()})
-        only_a_step = (before.phase, before.checkpoint_step) == (self.note.phase, self.note.checkpoint_step) and before.step > 0
-        if not only_a_step or time.monotonic() - self._written_at >= PROGRESS_EVERY_SECONDS:
-            self._write()
+        """``changes`` are fields of ProgressFile. What is only a next step may wait; the rest is written at once. Any thread may call."""
+        with self._lock:
+            before = self.note
+            self.note = before.model_copy(update={**changes, "at": time.time()})
+            only_a_step = (before.phase, before.checkpoint_step) == (self.note.phase, self.note.checkpoint_step) and before.step > 0
+            if not only_a_step or time.monotonic() - self._written_at >= PROGRESS_EVERY_SECONDS:
+                self._write()
 
     def _write(self) -> None:
         self._written_at = time.monotonic()

@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.house.source import ROOT, dotted, expect_none, hits, imported, sources
 
 # A rank gets its place from torchrun, in the environment and nowhere else.
-READERS_OF_THE_ENVIRONMENT = {"core/settings.py", "trainyard/settings.py", "trainer/parallel.py"}
+READERS_OF_THE_ENVIRONMENT = {"core/settings.py", "trainyard/settings.py", "trainer/parallel/ranks.py"}
 STARTERS_OF_PROCESSES = ("worker/launcher.py", "trainyard/up")
 STARTING = {
     *("os.system", "os.popen", "os.posix_spawn", "os.spawnv"),

@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import accumulate
 from typing import Literal
@@ -15,12 +15,9 @@ from typing import Literal
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 # Below gloo's and NCCL's own patience the supervisor's hang detector decides; this is only the last resort.
 COLLECTIVE_TIMEOUT = timedelta(minutes=30)
-
-_KEPT: list[object] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +32,7 @@ class Ranks:
     world_size: int
     device: torch.device
     tensor_parallel: int = 1
+    group: dist.ProcessGroup | None = None  # None: the one of the training
 
     @property
     def is_first(self) -> bool:
@@ -54,13 +52,13 @@ class Ranks:
         if self.world_size == 1:
             return [float(value) for value in values]
         total = torch.tensor(values, dtype=torch.float64, device=self.device)
-        dist.all_reduce(total)
+        dist.all_reduce(total, group=self.group)
         return (total / self.tensor_parallel).tolist()
 
     def sum_tensor(self, tensor: torch.Tensor) -> torch.Tensor:
         """The elementwise sum over all ranks, in place."""
         if self.world_size > 1:
-            dist.all_reduce(tensor)
+            dist.all_reduce(tensor, group=self.group)
         return tensor
 
     def gather(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -94,34 +92,18 @@ class Ranks:
     def _gather_equal(self, tensor: torch.Tensor) -> torch.Tensor:
         """(ranks, *shape) of tensors of equal shape."""
         rows = [torch.empty_like(tensor) for _ in range(self.world_size)]
-        dist.all_gather(rows, tensor)
+        dist.all_gather(rows, tensor, group=self.group)
         return torch.stack(rows)
 
     def all_agree(self, claim: bool) -> bool:
         """True when it is true everywhere."""
         return self.sum([0.0 if claim else 1.0]) == [0.0]
 
-    def wrap(self, model: nn.Module, *, deterministic: bool) -> nn.Module:
-        """``model`` with its gradients averaged over the ranks.
-
-        Buffers are not synchronised: each rank keeps the batch-norm statistics of what it saw (checkpoints hold them
-        per rank), and ``average_buffers`` joins them at fixed places. So nothing depends on who was faster.
-
-        DDP regroups its buckets after the first backward pass of a *process*, and with three ranks or more the place of
-        a number in a bucket decides the order of its additions; a resumed run would round differently in its first
-        step. Looking for unused parameters switches the regrouping off (and DDP says once that there are none).
-        """
+    def beside(self) -> "Ranks":
+        """The same ranks in a group of their own that talks by gloo on the CPU, for a thread that works beside training."""
         if self.world_size == 1:
-            return model
-        wrapped = DistributedDataParallel(
-            model,
-            device_ids=[self.device.index] if self.device.type == "cuda" else None,
-            forward_sync_buffers=False,
-            find_unused_parameters=deterministic and self.world_size > 2,
-            gradient_as_bucket_view=True,
-        )
-        _KEPT.append(wrapped)
-        return wrapped
+            return replace(self, device=torch.device("cpu"))
+        return replace(self, device=torch.device("cpu"), group=dist.new_group(backend="gloo"))
 
     def average_buffers(self, model: nn.Module) -> None:
         """Batch-norm statistics become the mean over the ranks."""
@@ -131,7 +113,7 @@ class Ranks:
         if not running:
             return
         flat = torch.cat([buffer.flatten() for buffer in running])
-        dist.all_reduce(flat)
+        dist.all_reduce(flat, group=self.group)
         flat /= self.world_size
         means = torch.split(flat, [buffer.numel() for buffer in running])
         for buffer, mean in zip(running, means, strict=True):
@@ -161,7 +143,7 @@ def is_peer_loss(error: BaseException) -> bool:
 def leave(code: int) -> None:
     """Ends this rank; returns only where the agent forked it and all is well.
 
-    The process group and DDP are never destroyed: gloo's destructor joins a thread that waits for the lock which the
+    Process groups and DDP are never destroyed: gloo's destructor joins a thread that waits for the lock which the
     destroying thread holds, and so hangs or aborts a run that had succeeded (torch 2.13). A forked rank that succeeded
     must return, for its agent waits for the return value; any other leaves without running destructors.
     """

@@ -1,0 +1,79 @@
+"""What a checkpoint is made of, as values: taken from a learner at one moment, and put back into another."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from trainer.checkpoint.optimizer_state import memory_numbers, memory_tensors, set_numbers
+from trainer.determinism import capture_random_state
+from trainer.state import Learner, Run, State
+from trainer.tensor_files import Tensors
+
+MODEL, OPTIMIZER, AVERAGE, BEST = "model.", "optimizer.", "average.", "best."
+BUFFER, RANDOM = "buffer.", "random."
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """Copies on the CPU that training cannot change any more. ``shared`` are of the whole run, ``own`` of this rank."""
+
+    state: State
+    shared: Tensors
+    learner: dict[str, Any]
+    own: Tensors
+    own_random: dict[str, Any]
+
+
+def take(run: Run, learner: Learner, state: State) -> Contents:
+    """All that training waits for when a checkpoint is written."""
+    random_tensors, random_others = capture_random_state(run.ranks.device)
+    return Contents(
+        state=state.model_copy(deep=True),
+        shared={name: _copy(tensor) for name, tensor in shared_tensors(learner).items()},
+        learner={
+            "optimizer": memory_numbers(learner.model, learner.optimizer),
+            "average": None if learner.average is None else learner.average.num_updates,
+            "scaler": None if learner.scaler is None else learner.scaler.state_dict(),
+        },
+        own={
+            **{f"{RANDOM}{name}": tensor for name, tensor in random_tensors.items()},
+            **{f"{BUFFER}{name}": _copy(buffer) for name, buffer in kept_buffers(learner.model).items()},
+        },
+        own_random=json.loads(json.dumps(random_others)),
+    )
+
+
+def shared_tensors(learner: Learner) -> Tensors:
+    """Every tensor of a learner by its name in a checkpoint; not copies."""
+    tensors = _named(MODEL, learner.weights()) | _named(OPTIMIZER, memory_tensors(learner.model, learner.optimizer))
+    if learner.average is not None:
+        tensors |= _named(AVERAGE, learner.average.tensors)
+    if learner.best_weights is not None:
+        tensors |= _named(BEST, learner.best_weights)
+    return tensors
+
+
+def kept_buffers(model: nn.Module) -> Tensors:
+    """Statistics that each rank gathers of what it saw."""
+    saved: Tensors = model.state_dict()
+    return {name: buffer for name, buffer in model.named_buffers() if name in saved}
+
+
+def put_numbers(learner: Learner, numbers: dict[str, Any]) -> None:
+    set_numbers(learner.model, learner.optimizer, numbers["optimizer"])
+    if learner.average is not None and numbers["average"] is not None:
+        learner.average.num_updates = numbers["average"]
+    if learner.scaler is not None and numbers["scaler"] is not None:
+        learner.scaler.load_state_dict(numbers["scaler"])
+
+
+def _named(prefix: str, tensors: Tensors) -> Tensors:
+    return {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
+
+
+def _copy(tensor: torch.Tensor) -> torch.Tensor:
+    """Contiguous, which safetensors asks for; a DTensor stays one."""
+    return tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
