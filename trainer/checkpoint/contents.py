@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 
 from trainer.checkpoint.optimizer_state import memory_numbers, memory_tensors, set_numbers
 from trainer.determinism import capture_random_state
@@ -13,12 +12,14 @@ from trainer.state import Learner, Run, State
 from trainer.tensor_files import Tensors
 
 MODEL, OPTIMIZER, AVERAGE, BEST = "model.", "optimizer.", "average.", "best."
-BUFFER, RANDOM = "buffer.", "random."
+RANDOM = "random."
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """Copies on the CPU that training cannot change any more. ``shared`` are of the whole run, ``own`` of this rank."""
+    """Copies on the CPU that training cannot change any more. ``shared`` are of the whole run, ``own`` of this rank: buffers
+    hold statistics of what it saw, and so do their averages and their best.
+    """
 
     state: State
     shared: Tensors
@@ -40,14 +41,25 @@ def take(run: Run, learner: Learner, state: State) -> Contents:
         },
         own={
             **{f"{RANDOM}{name}": tensor for name, tensor in random_tensors.items()},
-            **{f"{BUFFER}{name}": _copy(buffer) for name, buffer in kept_buffers(learner.model).items()},
+            **{name: _copy(tensor) for name, tensor in own_tensors(learner).items()},
         },
         own_random=json.loads(json.dumps(random_others)),
     )
 
 
 def shared_tensors(learner: Learner) -> Tensors:
-    """Every tensor of a learner by its name in a checkpoint; not copies."""
+    """By their names in a checkpoint; not copies. On every rank the same, or its shards of the same."""
+    own = own_tensors(learner)
+    return {name: tensor for name, tensor in _tensors(learner).items() if name not in own}
+
+
+def own_tensors(learner: Learner) -> Tensors:
+    """Those of buffers, likewise."""
+    buffers = {name for name, _ in learner.model.named_buffers()}
+    return {name: tensor for name, tensor in _tensors(learner).items() if name.split(".", 1)[1] in buffers}
+
+
+def _tensors(learner: Learner) -> Tensors:
     tensors = _named(MODEL, learner.weights()) | _named(OPTIMIZER, memory_tensors(learner.model, learner.optimizer))
     if learner.average is not None:
         tensors |= _named(AVERAGE, learner.average.tensors)
@@ -56,16 +68,8 @@ def shared_tensors(learner: Learner) -> Tensors:
     return tensors
 
 
-def kept_buffers(model: nn.Module) -> Tensors:
-    """Statistics that each rank gathers of what it saw."""
-    saved: Tensors = model.state_dict()
-    return {name: buffer for name, buffer in model.named_buffers() if name in saved}
-
-
 def put_numbers(learner: Learner, numbers: dict[str, Any]) -> None:
     set_numbers(learner.model, learner.optimizer, numbers["optimizer"])
-    if learner.average is not None and numbers["average"] is not None:
-        learner.average.num_updates = numbers["average"]
     if learner.scaler is not None and numbers["scaler"] is not None:
         learner.scaler.load_state_dict(numbers["scaler"])
 

@@ -1,8 +1,8 @@
 """Reading a checkpoint: every rank takes its part of the tensors, whatever number of ranks wrote them."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -12,13 +12,13 @@ from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
 from torch.distributed.checkpoint.state_dict_loader import load
 
 from core.manifest import ManifestError, read_manifest, verify
-from trainer.checkpoint.contents import BUFFER, OPTIMIZER, RANDOM, put_numbers, shared_tensors
+from trainer.checkpoint.contents import BEST, OPTIMIZER, RANDOM, own_tensors, put_numbers, shared_tensors
 from trainer.checkpoint.optimizer_state import make_memory, owner_of
 from trainer.checkpoint.writing import TENSORS
 from trainer.determinism import mix, restore_random_state, seed_everything
 from trainer.errors import StorageFailed
 from trainer.state import Learner, Run, State
-from trainer.tensor_files import Tensors, read_tensors
+from trainer.tensor_files import read_tensors
 
 
 def read(run: Run, learner: Learner, folder: Path) -> State:
@@ -28,8 +28,10 @@ def read(run: Run, learner: Learner, folder: Path) -> State:
         num_writers = int(read_manifest(folder).meta["world_size"])
         state = State.model_validate_json((folder / "state.json").read_bytes())
         numbers = json.loads((folder / "learner.json").read_bytes())
-        _read_shared(learner, folder / TENSORS, has_best=state.best is not None)
-        _read_own(run, learner, folder, num_writers, state)
+        reader = HuggingFaceStorageReader(str(folder / TENSORS))
+        _lay_out(learner, reader.read_metadata().state_dict_metadata, numbers["average"])
+        _read_shared(learner, reader)
+        _read_own(run, learner, folder, num_writers, state.step)
     except (ManifestError, ValidationError, ValueError, LookupError, OSError, SafetensorError) as error:
         raise StorageFailed(f"cannot resume from {folder.name}: {error}") from error
     put_numbers(learner, numbers)
@@ -48,44 +50,41 @@ def _verify(run: Run, folder: Path) -> None:
         raise StorageFailed(f"cannot resume from {folder.name}: {found[0]}")
 
 
-def _read_shared(learner: Learner, folder: Path, *, has_best: bool) -> None:
-    """In place: model, optimiser, average and best weights keep the places that this run's strategy gave them."""
-    reader = HuggingFaceStorageReader(str(folder))
-    names = reader.read_metadata().state_dict_metadata
-    owners = {owner_of(name.removeprefix(OPTIMIZER)) for name in names if name.startswith(OPTIMIZER)}
-    make_memory(learner.model, learner.optimizer, owners)
-    if has_best:
-        learner.best_weights = {name: torch.empty_like(tensor) for name, tensor in learner.weights().items()}
+def _lay_out(learner: Learner, names: Iterable[str], num_updates: int | None) -> None:
+    """Makes a place for everything that was saved; what lies there is replaced afterwards."""
+    make_memory(learner.model, learner.optimizer, {owner_of(name.removeprefix(OPTIMIZER)) for name in names if name.startswith(OPTIMIZER)})
+    weights = learner.weights()
+    if any(name.startswith(BEST) for name in names):
+        learner.best_weights = {name: torch.empty_like(tensor) for name, tensor in weights.items()}
+    if learner.average is not None and num_updates:
+        averages = {name: torch.empty_like(tensor) for name, tensor in weights.items() if tensor.is_floating_point()}
+        learner.average.load(averages, num_updates)
+
+
+def _read_shared(learner: Learner, reader: HuggingFaceStorageReader) -> None:
+    """In place: everything keeps the ranks and devices that this run's strategy gave it."""
     try:
         load(shared_tensors(learner), storage_reader=reader, no_dist=True)
     except CheckpointException as error:
         raise ValueError(str(next(iter(error.failures.values()))[0])) from error
 
 
-def _read_own(run: Run, learner: Learner, folder: Path, num_writers: int, state: State) -> None:
+@torch.no_grad()
+def _read_own(run: Run, learner: Learner, folder: Path, num_writers: int, step: int) -> None:
     """Random states and buffers of the same rank of the run that was. Where the number of ranks has changed no rank is the same:
     buffers become the mean of all, and random numbers start anew, from (seed, rank, step)."""
     rank, device = run.ranks.rank, run.ranks.device
+    writers = [rank] if num_writers == run.ranks.world_size else range(num_writers)
+    written = [read_tensors(folder / f"rank-{writer}.safetensors") for writer in writers]
+    for name, tensor in own_tensors(learner).items():
+        tensor.copy_(_mean([tensors[name] for tensors in written]))
     if num_writers == run.ranks.world_size:
-        own = read_tensors(folder / f"rank-{rank}.safetensors")
-        _set_buffers(learner, _of(BUFFER, own))
-        restore_random_state(device, _of(RANDOM, own), json.loads((folder / f"rank-{rank}.json").read_bytes()))
-        return
-    everybody = [_of(BUFFER, read_tensors(folder / f"rank-{writer}.safetensors")) for writer in range(num_writers)]
-    _set_buffers(learner, {name: _mean([buffers[name] for buffers in everybody]) for name in everybody[0]})
-    seed_everything(mix(run.file.spec.seed, 1 + run.ranks.data_rank, state.step))
-
-
-def _set_buffers(learner: Learner, buffers: Tensors) -> None:
-    current: dict[str, Any] = dict(learner.model.named_buffers())
-    for name, buffer in buffers.items():
-        current[name].copy_(buffer)
+        random_states = {name.removeprefix(RANDOM): tensor for name, tensor in written[0].items() if name.startswith(RANDOM)}
+        restore_random_state(device, random_states, json.loads((folder / f"rank-{rank}.json").read_bytes()))
+    else:
+        seed_everything(mix(run.file.spec.seed, 1 + run.ranks.data_rank, step))
 
 
 def _mean(tensors: list[torch.Tensor]) -> torch.Tensor:
-    """In the type of the first; of whole numbers and truths the first itself."""
-    return torch.stack(tensors).mean(dim=0) if tensors[0].is_floating_point() else tensors[0]
-
-
-def _of(prefix: str, tensors: Tensors) -> Tensors:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    """Of whole numbers and truths the first itself."""
+    return torch.stack(tensors).mean(dim=0) if len(tensors) > 1 and tensors[0].is_floating_point() else tensors[0]
