@@ -58,6 +58,16 @@ class ImageFolder:
         names: list[str] | None = self._json("files.json")
         return names
 
+    def groups(self) -> list[Any] | None:
+        """Of each row, what ``data.group_column`` says; None where images have no such column."""
+        groups: list[Any] | None = self._json("groups.json")
+        return groups
+
+    def times(self) -> list[Any] | None:
+        """Likewise for ``data.time_column``."""
+        times: list[Any] | None = self._json("times.json")
+        return times
+
     def report(self) -> dict[str, Any]:
         """What the import found; empty where there was none."""
         return self._json("report.json") or {}

@@ -18,6 +18,9 @@ FAMILIES: dict[str, str] = {
     "encoder-classifier": "trainer.models.encoder:EncoderClassifier",
     "encoder-tagger": "trainer.models.encoder:EncoderTagger",
     "encoder-masked-lm": "trainer.models.encoder:EncoderMaskedLM",
+    "gpt": "trainer.models.gpt:GPT",
+    "tabular-mlp": "trainer.models.tabular.mlp:TabularMlp",
+    "ft-transformer": "trainer.models.tabular.ft_transformer:FTTransformer",
 }
 
 

@@ -1,158 +1,197 @@
-"""image-classification: a residual network on labelled images, tested on rows that training never saw."""
+"""image-classification: a network on labelled images, tested on rows that training never saw."""
 
-from contextlib import AbstractContextManager
+import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
-from torch.nn import functional
-from torch.optim import SGD, AdamW, Optimizer
 
-from core.recipes.image_classification import ImageClassificationSpec, Training
-from trainer.data.augment import draws, shift_and_flip
-from trainer.data.batches import num_steps, rows_of_step
-from trainer.data.folder import ImageFolder, load_image_folder
-from trainer.data.normalise import fit_normalisation
-from trainer.data.splits import split_rows
+from core.recipes.image_classification import ImageClassificationSpec
+from core.recipes.image_models import VisionTransformer
+from trainer.class_loss import ClassLoss
+from trainer.class_scores import ClassTally
+from trainer.data.balance import balanced_order, class_weights
+from trainer.data.findings import Findings
+from trainer.data.image_feed import ImageFeed, images_near
+from trainer.data.images.opening import open_images
+from trainer.data.leaks import drop_or_report_leaks
+from trainer.data.normalise import Normalisation, fit_normalisation
+from trainer.data.splits import Splits, make_splits
+from trainer.determinism import generator
 from trainer.errors import InvalidData
-from trainer.image_package import Tested, write_package
-from trainer.models.classifier import ImageClassifier
-from trainer.models.resnet import ResNet, stem_for
-from trainer.schedule import warmup_cosine
-from trainer.state import Learner, Run, Score, State
-from trainer.tasks.task import BatchOutcome, EvaluationPlan, Split
+from trainer.evaluation import in_row_order, shares
+from trainer.models.cost import training_flops
+from trainer.models.stem import stem_for
+from trainer.models.vit import patch_for
+from trainer.package import write_package
+from trainer.state import Run, Score, State
+from trainer.tasks.image_package import ImageResult, package_of
+from trainer.tasks.task import Batch, Draw, EvaluationPlan, Outcome, Split, Task, Tested
 
 EVALUATION_BATCH = 256  # per rank; no effect on the score but for rounding, so it is no knob
-ON_DEVICE_BYTES = 4 << 30  # a dataset up to this size is copied to the GPU whole
+_LIMIT_STREAM = 0x17
 
 Rows = npt.NDArray[np.int64]
 
 
-class ImageClassification:
+class ImageClassification(Task):
     def __init__(self, run: Run) -> None:
         spec = run.file.spec
         assert isinstance(spec, ImageClassificationSpec)
         if run.file.data_dir is None:
             raise InvalidData(["this recipe needs a dataset, and spec.json names no folder of one"])
-        self.spec, self.ranks = spec, run.ranks
-        self.data = load_image_folder(Path(run.file.data_dir))
-        fractions = {"validation_fraction": spec.evaluation.validation_fraction, "test_fraction": spec.evaluation.test_fraction}
-        self.splits = split_rows(self.data.labels, seed=spec.seed, **fractions)
-        self.normalisation = fit_normalisation(self.data, self.splits.train)
-        self.images = images_near(self.data, run.ranks.device)
-        self.labels = torch.from_numpy(self.data.labels).to(self.images.device)
-        self.tested: Tested | None = None
+        self.spec, self.ranks, self.knobs = spec, run.ranks, spec.training
+        self.findings = Findings()
+        self.data = open_images(run, Path(run.file.data_dir), spec.data)
+        self.splits = self._split()
+        self.num_train_rows = len(self.splits.train)
+        self.normalisation = normalisation_of(run) or fit_normalisation(self.data, self.splits.train)
+        images = images_near(self.data, run.ranks.device)
+        labels = torch.from_numpy(self.data.labels).to(images.device)
+        self.feed = ImageFeed(images, labels, spec.training, self.normalisation)
+        self.criterion = self._criterion()
+        self.evaluation = evaluation_plan(spec)
 
-        training = spec.training
-        self.num_epochs: int | None = training.epochs
-        self.steps_per_epoch = num_steps(len(self.splits.train), training.batch_size)
-        self.log_every_steps = training.log_every_steps
-        self.gradient_clip = training.gradient_clip
-        plan = spec.evaluation
-        self.evaluation: EvaluationPlan | None = EvaluationPlan(plan.every_epochs, plan.patience, plan.min_delta)
-        self.leaves_result = True
+    @property
+    def seed(self) -> int:
+        return self.spec.seed
 
-    def build_model(self) -> nn.Module:
-        model, shape = self.spec.model, self.data.images.shape
-        net = ResNet(
-            depth=model.depth,
-            width=model.width,
-            stem=stem_for(model.stem, shape[1], shape[2]),
-            num_channels=self.data.num_channels,
-            num_classes=len(self.data.classes),
-            dropout=model.dropout,
-        )
-        return ImageClassifier(net, mean=self.normalisation.mean, deviation=self.normalisation.deviation)
+    def architecture(self) -> dict[str, Any]:
+        model, (height, width) = self.spec.model, self.data.size
+        net = model.model_dump() | {"num_channels": self.data.num_channels, "num_classes": len(self.data.classes)}
+        if isinstance(model, VisionTransformer):
+            patch = patch_for(height, width) if model.patch == "auto" else model.patch
+            net |= {"patch": patch, "image_size": [height, width]}
+            if height % patch or width % patch:
+                raise InvalidData([f"model.patch {patch} does not divide the sides of images of {height} x {width} pixels"])
+        else:
+            net["stem"] = stem_for(model.stem, height, width)
+        return {
+            "family": "image-classifier",
+            "net": net,
+            "mean": list(self.normalisation.mean),
+            "deviation": list(self.normalisation.deviation),
+        }
 
-    def build_optimizer(self, model: nn.Module) -> Optimizer:
-        return new_optimizer(model, self.spec.training)
+    def order(self, epoch: int) -> Rows:
+        if self.spec.data.balanced_sampling:
+            return balanced_order(self.data.labels[self.splits.train], seed=self.seed, epoch=epoch)
+        return super().order(epoch)
 
-    def learning_rate(self, step: int) -> float:
-        training = self.spec.training
-        return warmup_cosine(
-            step,
-            peak=training.learning_rate,
-            num_warmup_steps=round(training.warmup_epochs * self.steps_per_epoch),
-            num_steps=training.epochs * self.steps_per_epoch,
-        )
+    def train_batch(self, rows: Rows, draw: Draw) -> Batch:
+        return self.feed.training_batch(self.splits.train[rows], draw)
 
-    def forward(self, model: nn.Module, state: State) -> BatchOutcome:
-        images, labels = self._training_batch(state.epoch, state.step_in_epoch)
-        with self._precision():
-            logits = model(images)
-        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=self.spec.training.label_smoothing)
-        return BatchOutcome(loss=loss, num_correct=(logits.argmax(1) == labels).sum(), num_samples=len(labels))
+    def loss(self, model: nn.Module, batch: Batch) -> Outcome:
+        logits, labels = model(batch["images"]), batch["labels"]
+        losses, right = self.criterion.per_row(logits, labels), (logits.argmax(1) == labels).float()
+        if "share" in batch:  # of mixed images each counts as much as there is of it
+            share, partners = batch["share"], batch["partner_labels"]
+            losses = share * losses + (1 - share) * self.criterion.per_row(logits, partners)
+            right = share * right + (1 - share) * (logits.argmax(1) == partners).float()
+        return Outcome(loss=losses.mean(), weight=float(len(labels)), num_correct=right.sum(), logits=logits)
 
     def evaluate(self, model: nn.Module, split: Split) -> Score:
-        return self._examine(model, self.splits.validation if split == "validation" else self.splits.test)[0]
+        rows = {"train": self.splits.train, "validation": self._validation_rows(), "test": self.splits.test}[split]
+        tally = ClassTally(len(self.data.classes), self.ranks.device)
+        for logits, labels in self._logits(model, rows):
+            tally.add(logits, labels)
+        return Score(metrics=tally.total(self.ranks), num_rows=len(rows))
 
-    def test(self, model: nn.Module) -> dict[str, float]:
-        """Scores the test split and remembers each prediction for the package."""
-        rows = self.splits.test
-        score, own = self._examine(model, rows)
-        predictions = torch.zeros(len(rows), dtype=torch.int64, device=self.ranks.device)
-        predictions[self.ranks.rank :: self.ranks.world_size] = own
-        self.tested = Tested(score=score, rows=rows, predictions=self.ranks.sum_tensor(predictions).cpu().numpy())
-        return score.named("test")
+    def test(self, model: nn.Module) -> Tested:
+        rows, num_classes = self.splits.test, len(self.data.classes)
+        tally = ClassTally(num_classes, self.ranks.device)
+        own = [torch.empty(0, num_classes, device=self.ranks.device)]
+        for logits, labels in self._logits(model, rows):
+            tally.add(logits, labels)
+            own.append(logits.float().softmax(1))
+        score = Score(metrics=tally.total(self.ranks), num_rows=len(rows))
+        probabilities = in_row_order(self.ranks.gather(torch.cat(own)), self.ranks)
+        result = ImageResult(rows, self.data.labels[rows], probabilities.cpu().numpy())
+        return Tested(score=score, predictions=result.columns(self.data), more=result.details(self.data))
 
-    def package(self, run: Run, learner: Learner, state: State, metrics: dict[str, float]) -> None:
-        assert self.tested is not None
-        write_package(run, learner, state, spec=self.spec, data=self.data, splits=self.splits, tested=self.tested)
+    def package(self, run: Run, model: nn.Module, state: State, tested: Tested) -> None:
+        write_package(run, model, state, tested, package_of(self, model, tested))
 
-    def _training_batch(self, epoch: int, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Augmented images as they are stored, (n, H, W, C), and labels, (n)."""
-        training, seed = self.spec.training, self.spec.seed
-        order = {"seed": seed, "epoch": epoch, "step": step, "batch_size": training.batch_size}
-        positions = rows_of_step(len(self.splits.train), **order, rank=self.ranks.rank, world_size=self.ranks.world_size)
-        rows = self.splits.train[positions]
-        images, labels = self._take(rows)
-        words = draws(rows, seed=seed, epoch=epoch)
-        return shift_and_flip(images, words, max_shift=training.max_shift, flip=training.flip), labels
+    def adversarial_input(self, batch: Batch) -> str | None:
+        return "images" if batch["images"].is_floating_point() else None
 
-    def _take(self, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
-        index = torch.from_numpy(rows).to(self.images.device)
-        return self.images[index].to(self.ranks.device), self.labels[index].to(self.ranks.device)
+    def flops_per_unit(self) -> float | None:
+        return training_flops(self.architecture(), torch.empty(1, self.data.num_channels, *self.data.size, device="meta"))
 
-    def _examine(self, model: nn.Module, rows: Rows) -> tuple[Score, torch.Tensor]:
-        """The score on ``rows`` over all ranks, and the predictions of this rank's share of them, every world_size-th one."""
-        own_rows = rows[self.ranks.rank :: self.ranks.world_size]
-        predictions = torch.zeros(len(own_rows), dtype=torch.int64, device=self.ranks.device)
-        loss, num_correct = 0.0, 0
-        # No collective in the loop: ranks may have different numbers of batches.
-        for start in range(0, len(own_rows), EVALUATION_BATCH):
-            images, labels = self._take(own_rows[start : start + EVALUATION_BATCH])
-            with torch.inference_mode(), self._precision():
-                logits = model(images)
-            loss += functional.cross_entropy(logits.double(), labels, reduction="sum").item()
-            predictions[start : start + EVALUATION_BATCH] = logits.argmax(1)
-            num_correct += int((logits.argmax(1) == labels).sum())
-        total_loss, total_correct = self.ranks.sum([loss, num_correct])
-        return Score(loss=total_loss / len(rows), accuracy=total_correct / len(rows), num_samples=len(rows)), predictions
+    def data_report(self) -> dict[str, Any]:
+        """What the import and the splitting found, and how many rows each split has."""
+        imported, own = self.data.report(), self.findings.report()
+        sizes = {name: len(getattr(self.splits, name)) for name in ("train", "validation", "test")}
+        return {
+            "rows_dropped": imported.get("rows_dropped", 0) + own["rows_dropped"],
+            "counts": imported.get("counts", {}) | own["counts"],
+            "problems": imported.get("problems", []) + own["problems"],
+            "splits": sizes,
+        }
 
-    def _precision(self) -> AbstractContextManager[object]:
-        device, wanted = self.ranks.device, self.spec.training.precision
-        on_gpu = device.type == "cuda"
-        use_bf16 = wanted == "bf16" or (wanted == "auto" and on_gpu and torch.cuda.is_bf16_supported())
-        return torch.autocast(device.type, torch.bfloat16, enabled=use_bf16)
+    def _split(self) -> Splits:
+        data, knobs, findings = self.data, self.spec.data, self.findings
+        splits = make_splits(
+            len(data.labels),
+            knobs,
+            seed=self.spec.seed,
+            findings=findings,
+            labels=data.labels,
+            label_names=data.classes,
+            parts=data.parts,
+            groups=data.groups(),
+            times=data.times(),
+        )
+        findings.settle(knobs.on_bad_rows)
+        splits = drop_or_report_leaks(splits, data.keys(), knobs, findings)
+        findings.settle(knobs.on_bad_rows)
+        return splits
+
+    def _criterion(self) -> ClassLoss:
+        knobs, kind = self.spec.training, self.spec.data.class_weights
+        weights = class_weights(self.data.labels[self.splits.train], len(self.data.classes), kind) if kind != "none" else None
+        gamma = knobs.focal_gamma if knobs.loss == "focal" else None
+        return ClassLoss(gamma=gamma, smoothing=knobs.label_smoothing, weights=weights)
+
+    def _validation_rows(self) -> Rows:
+        rows, limit = self.splits.validation, self.spec.evaluation.limit_rows
+        if limit is None or limit >= len(rows):
+            return rows
+        chosen = torch.randperm(len(rows), generator=generator(self.seed, _LIMIT_STREAM))[:limit]
+        limited: Rows = rows[np.sort(chosen.numpy())]
+        return limited
+
+    def _logits(self, model: nn.Module, rows: Rows) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """This rank's share of ``rows``, batch by batch: (n, K) logits and (n,) labels, without the padding."""
+        for positions, num_valid in shares(len(rows), self.ranks, EVALUATION_BATCH):
+            images, labels = (part.to(self.ranks.device) for part in self.feed.take(rows[positions]))
+            yield model(images)[:num_valid], labels[:num_valid]
 
 
-def images_near(data: ImageFolder, device: torch.device) -> torch.Tensor:
-    """All images, (N, H, W, C): on the GPU when they fit there easily, else as they lie on disk, read when asked for."""
-    images = torch.from_numpy(data.images)
-    if images.dim() == 3:
-        images = images.unsqueeze(-1)
-    return images.to(device) if images.nbytes <= ON_DEVICE_BYTES else images
+def normalisation_of(run: Run) -> Normalisation | None:
+    """That of the base model, whose weights were trained behind it; None without one, or where it says nothing that fits."""
+    path = Path(run.file.base_model_dir) / "config.json" if run.file.base_model_dir is not None else None
+    if path is None or not path.is_file():
+        return None
+    try:
+        architecture = json.loads(path.read_text("utf-8"))["architecture"]
+        return Normalisation(mean=tuple(architecture["mean"]), deviation=tuple(architecture["deviation"]))
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
-def new_optimizer(model: nn.Module, training: Training) -> Optimizer:
-    """Weights of convolutions and linear layers decay; biases and norms, which have one axis, do not."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": training.weight_decay},
-        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
-    ]
-    if training.optimizer == "sgd":
-        return SGD(groups, lr=training.learning_rate, momentum=training.momentum, nesterov=training.momentum > 0, fused=True)
-    return AdamW(groups, lr=training.learning_rate, fused=True)
+def evaluation_plan(spec: ImageClassificationSpec) -> EvaluationPlan:
+    knobs = spec.evaluation
+    metric = knobs.metric or "accuracy"
+    return EvaluationPlan(
+        metric=metric,
+        higher_is_better=metric != "loss",
+        every_epochs=knobs.every_epochs,
+        every_steps=knobs.every_steps,
+        patience=knobs.patience,
+        min_delta=knobs.min_delta,
+    )

@@ -44,6 +44,9 @@ def import_images(root: Path, knobs: Data, out: Path) -> None:
     np.save(out / "parts.npy", np.array([PARTS.index(listing.parts[row]) for row in rows], dtype=np.int8))
     np.save(out / "keys.npy", np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(-1, KEY_BYTES))
     (out / "files.json").write_text(json.dumps([_place(listing, row) for row in rows]))
+    for name, cells in (("groups.json", listing.groups), ("times.json", listing.times)):
+        if cells is not None:
+            (out / name).write_text(json.dumps([cells[row] for row in rows]))
     (out / "report.json").write_text(json.dumps(findings.report()))
 
 

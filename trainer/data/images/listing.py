@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,8 @@ class Listing:
     files: list[str] = field(default_factory=list)
     rows: list[int] = field(default_factory=list)
     names: dict[Label, str] = field(default_factory=dict)  # of classes that are numbers
+    groups: list[Any] | None = None  # cells of the columns that a split by group or time goes by
+    times: list[Any] | None = None
     read: Callable[[int], Content] = _nothing
 
     def add(self, label: Label, *, part: str | None, file: str, row: int = 0) -> None:

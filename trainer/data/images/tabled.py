@@ -18,22 +18,31 @@ def list_table(root: Path, knobs: Data, findings: Findings) -> Listing:
         return Listing()
     cells, labels = table.column(knobs.image_column, findings), table.column(knobs.label_column, findings)
     listing = Listing()
-    kept: list[Any] = []
-    for position, (cell, value) in enumerate(zip(cells, labels, strict=True)):
+    kept: list[int] = []
+    for position, value in enumerate(labels):
         label = _label(value)
         if label is None:
             findings.bad_row(f"{value!r} is no class", **table.where(position), column=knobs.label_column)
             continue
         listing.add(label, part=table.parts[position], file=table.files[position], row=table.rows[position])
-        kept.append(cell)
+        kept.append(position)
     listing.names = _names(table, labels, knobs, findings)
+    listing.groups, listing.times = (_cells(table, name, kept, findings) for name in (knobs.group_column, knobs.time_column))
     folder = root if root.is_dir() else root.parent
 
     def read(position: int) -> Content:
-        return _content(kept[position], folder, (folder / listing.files[position]).parent)
+        return _content(cells[kept[position]], folder, (folder / listing.files[position]).parent)
 
     listing.read = read
     return listing
+
+
+def _cells(table: Table, name: str | None, kept: Sequence[int], findings: Findings) -> list[Any] | None:
+    """Of a column that a split goes by, as JSON can hold them."""
+    if name is None:
+        return None
+    cells = table.column(name, findings)
+    return [cell if isinstance(cell, str | int | float | None) else str(cell) for cell in (cells[position] for position in kept)]
 
 
 def _label(value: Any) -> Label | None:
