@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 
 class InvalidData(Exception):
-    """The dataset cannot be trained on; carries everything that is wrong with it."""
+    """The dataset cannot be trained on; carries everything that is wrong with it, and says one problem a line."""
 
     def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("; ".join(problems))
+        super().__init__("\n".join(problems))
         self.problems = tuple(problems)
 
 

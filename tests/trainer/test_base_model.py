@@ -27,7 +27,7 @@ def test_another_architecture_is_refused_by_name_and_changes_nothing(tmp_path: P
     write_tensors(tmp_path / WEIGHTS, small(8).state_dict())
     model = small(16)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    with pytest.raises(InvalidData, match=r"another architecture; 0\.bias is \(8,\), not \(16,\)"):
+    with pytest.raises(InvalidData, match=r"another architecture\n0\.bias is \(8,\), not \(16,\)"):
         start_from(model, tmp_path)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 

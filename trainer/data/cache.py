@@ -27,7 +27,7 @@ POLL_SECONDS = 0.1
 BEAT_SECONDS = 1.0
 SIGN_OF_LIFE = 0.01  # seconds of computing since the last beat
 
-_IN_USE: list[object] = []  # locks that last as long as this process
+_IN_USE: list[int] = []  # descriptors, whose locks last as long as this process
 
 
 def prepared(run: Run, key: dict[str, Any], build: Callable[[Path], None]) -> Path:
@@ -49,8 +49,6 @@ def prepared(run: Run, key: dict[str, Any], build: Callable[[Path], None]) -> Pa
             failure = error
     if not run.ranks.all_agree(failure is None):
         raise failure or PeerLost("rank 0 could not prepare the data")
-    if not is_whole(folder):  # the ranks of another machine have a cache of their own
-        _ensure(run, folder, key, build)
     return folder
 
 
@@ -101,14 +99,14 @@ def _use(folder: Path) -> None:
     """Keeps the entry from being removed while this process lives. Waits for one who is removing it, lock and all: then once more."""
     path = folder.with_name(f".{folder.name}.use")
     while True:
-        file = path.open("ab")
-        fcntl.flock(file, fcntl.LOCK_SH)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
         with suppress(FileNotFoundError):
-            if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+            if path.stat().st_ino == os.fstat(descriptor).st_ino:
                 break
-        file.close()
-    os.utime(file.fileno())
-    _IN_USE.append(file)
+        os.close(descriptor)
+    os.utime(descriptor)
+    _IN_USE.append(descriptor)
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from trainer.data.findings import Findings
 from trainer.data.text_lines import TextLines, sound_text
 
 DELIMITERS = (",", "\t", ";")
-SAMPLE_LINES = 50
+SAMPLE_LINES = 10_000  # a quotation mark may come late
+DELIMITER_LINES = 50
 MAX_FIELD_CHARS = 1 << 28  # the module's own limit of 131,072 is less than a long article
 
 
@@ -88,7 +89,7 @@ def detect(sample: list[str], *, prefers_tab: bool) -> Dialect:
         return Dialect(",")
     if prefers_tab and "\t" in sample[0]:
         return Dialect("\t", literal_quotes=_quotes_are_literal(sample))
-    best = max(DELIMITERS, key=lambda delimiter: _fit(sample, delimiter))
+    best = max(DELIMITERS, key=lambda delimiter: _fit(sample[:DELIMITER_LINES], delimiter))
     return Dialect(best, literal_quotes=best == "\t" and _quotes_are_literal(sample))
 
 
@@ -103,10 +104,14 @@ def _fit(sample: list[str], delimiter: str) -> tuple[bool, float, int]:
 
 
 def _quotes_are_literal(sample: list[str]) -> bool:
-    """Whether some line has as many cells as the header and yet a quotation mark that opens a cell without closing it."""
+    """Whether more lines have as many cells as the first when a quotation mark is a letter than when it quotes."""
     width = sample[0].count("\t")
-    cells = [cell for line in sample if line.count("\t") == width for cell in line.rstrip("\r\n").split("\t")]
-    return any(cell.startswith('"') and (len(cell) == 1 or not cell.endswith('"')) for cell in cells)
+    num_literal = sum(line.count("\t") == width for line in sample)
+    try:
+        widths = [len(record) for record in csv.reader(sample, delimiter="\t", strict=True) if record]
+    except csv.Error:
+        return 2 * num_literal > len(sample)
+    return num_literal * len(widths) > sum(other == widths[0] for other in widths) * len(sample)
 
 
 def _explained(error: csv.Error) -> str:

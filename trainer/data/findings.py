@@ -1,11 +1,13 @@
 """What is wrong with a dataset, or was changed in it: collected while it is read, said all at once, each with its place."""
 
+import itertools
 from typing import Any, Literal
 
 from trainer.errors import InvalidData
 
 MOST_SPELLED_OUT = 100
 LONGEST_PROBLEM = 400  # characters; a cell may hold a whole book
+LONGEST_MESSAGE = 18_000  # characters; the failure of an attempt is cut after 20,000
 
 
 class Findings:
@@ -52,7 +54,7 @@ class Findings:
             return
         problems = self._fatal + (self._bad if fails else [])
         total = self._num_fatal + (self._num_bad if fails else 0)
-        spelled = problems[:MOST_SPELLED_OUT]
+        spelled = _as_many_as_fit(problems[:MOST_SPELLED_OUT])
         if total > len(spelled):
             spelled.append(f"and {total - len(spelled):,} more problems")
         if fails and self._bad_rows:
@@ -63,6 +65,11 @@ class Findings:
     def report(self) -> dict[str, Any]:
         """For data_report.json: counts, and the rows that were left out, the first ones spelled out."""
         return {"rows_dropped": len(self._bad_rows), "counts": dict(sorted(self.counts.items())), "problems": list(self._bad)}
+
+
+def _as_many_as_fit(problems: list[str]) -> list[str]:
+    ends = itertools.accumulate(len(problem) + 1 for problem in problems)
+    return [problem for problem, end in zip(problems, ends, strict=True) if end <= LONGEST_MESSAGE]
 
 
 def placed(what: str, file: str | None, row: int | None, column: str | None) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from core.manifest import MANIFEST
 
+PARTS = ("train", "validation", "test", "all")
 _PART = re.compile(r"(train|valid|val|dev|test)(ing|ation|elopment)?(set|data)?(?![a-z])")
 _PART_OF_WORD = {"train": "train", "valid": "validation", "val": "validation", "dev": "validation", "test": "test"}
 
@@ -48,7 +49,7 @@ def _parts_in(root: Path, suffixes: tuple[str, ...]) -> dict[str, list[Path]]:
             found.setdefault(part, []).extend(_below(path, suffixes))
         elif path.is_file() and is_data(path, suffixes):
             found.setdefault(part or "all", []).append(path)
-    return {part: files for part, files in found.items() if files}
+    return {part: found[part] for part in PARTS if found.get(part)}
 
 
 def _below(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:

@@ -120,10 +120,9 @@ def _compare(schemas: Mapping[str, Sequence[str]], findings: Findings) -> None:
     for name, columns in filled.items():
         missing = [column for column in filled[first] if column not in columns]
         added = [column for column in columns if column not in filled[first]]
-        if missing and not set(columns) & set(filled[first]):
-            findings.fatal(
-                f"it has no column in common with {first}; name one file in dataset.path when they are different tables", file=name
-            )
+        if 2 * len(set(columns) & set(filled[first])) < max(len(columns), len(filled[first])):
+            differing = f"its columns are {listed(columns)}, those of {first} {listed(filled[first])}"
+            findings.fatal(f"{differing}; let dataset.path name one file when these are different tables", file=name)
         elif missing or added:
             differences = [f"lacks {listed(missing)}"] * bool(missing) + [f"adds {listed(added)}"] * bool(added)
             findings.count(f"{name} {' and '.join(differences)}, compared with {first}")

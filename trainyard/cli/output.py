@@ -93,4 +93,5 @@ def _print_events(client: Client, job_id: str, after: int, *, follow: bool, as_j
 def _line(event: Event) -> str:
     attempt = f"attempt {event.attempt}"
     is_said = event.attempt is None or attempt in event.message
-    return f"{event.seq:>4}  {event.at:%H:%M:%S}  {event.type:<22}  {event.message}" + ("" if is_said else f" ({attempt})")
+    message, _, more = event.message.partition("\n")  # the rest is in the job's failure, which `trainyard status` shows
+    return f"{event.seq:>4}  {event.at:%H:%M:%S}  {event.type:<22}  {message}" + " ..." * bool(more) + ("" if is_said else f" ({attempt})")
