@@ -5,19 +5,23 @@ from typing import Annotated, Any, get_args
 from pydantic import Field, TypeAdapter, ValidationError
 
 from core.errors import InvalidInput, Problem
+from core.recipes.causal_language_modeling import CausalLanguageModelingSpec
 from core.recipes.image_classification import ImageClassificationSpec
 from core.recipes.scripted import ScriptedSpec
+from core.recipes.tabular import TabularSpec
+from core.spec import JobSpec
 
-AnyJobSpec = Annotated[ImageClassificationSpec | ScriptedSpec, Field(discriminator="recipe")]
+AnyJobSpec = Annotated[
+    CausalLanguageModelingSpec | ImageClassificationSpec | ScriptedSpec | TabularSpec,
+    Field(discriminator="recipe"),
+]
 
-_ADAPTER: TypeAdapter[ImageClassificationSpec | ScriptedSpec] = TypeAdapter(AnyJobSpec)
-_MEMBERS: tuple[type[ImageClassificationSpec] | type[ScriptedSpec], ...] = get_args(get_args(AnyJobSpec)[0])
-RECIPES: dict[str, type[ImageClassificationSpec] | type[ScriptedSpec]] = {
-    get_args(member.model_fields["recipe"].annotation)[0]: member for member in _MEMBERS
-}
+_ADAPTER: TypeAdapter[AnyJobSpec] = TypeAdapter(AnyJobSpec)
+_MEMBERS: tuple[type[JobSpec], ...] = get_args(get_args(AnyJobSpec)[0])
+RECIPES: dict[str, type[JobSpec]] = {get_args(member.model_fields["recipe"].annotation)[0]: member for member in _MEMBERS}
 
 
-def parse_spec(text: str | bytes) -> ImageClassificationSpec | ScriptedSpec:
+def parse_spec(text: str | bytes) -> AnyJobSpec:
     """The spec that this JSON text means, every default filled in.
 
     Raises InvalidInput with every problem at once, each with the JSON pointer of its place.

@@ -4,12 +4,14 @@ Shapes: N sequences, T tokens, D width, H heads, V tokens of the vocabulary.
 """
 
 import math
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import nn
-from torch.distributed.tensor.parallel import ColwiseParallel, ParallelStyle, RowwiseParallel
 from torch.nn import functional
+
+if TYPE_CHECKING:
+    from torch.distributed.tensor.parallel import ParallelStyle
 
 INITIAL_DEVIATION = 0.02
 
@@ -100,8 +102,10 @@ class GPT(nn.Module):
         return logits
 
     @staticmethod
-    def tensor_parallel_plan() -> dict[str, ParallelStyle]:
+    def tensor_parallel_plan() -> "dict[str, ParallelStyle]":
         """How ranks share one block, by the names of its parts; the number of heads must divide by the number of ranks."""
+        from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel  # noqa: PLC0415  # why: half a second
+
         return {
             "attention.qkv": ColwiseParallel(),
             "attention.out": RowwiseParallel(),
@@ -109,11 +113,11 @@ class GPT(nn.Module):
             "feed_forward.down": RowwiseParallel(),
         }
 
-    def flops_per_token(self) -> float:
-        """Forward and backward: 6 per weight that multiplies, and attention's 12 D T a layer (PaLM, arXiv:2204.02311, appendix B)."""
+    def flops_per_token(self, length: int) -> float:
+        """Forward and backward, in sequences of ``length``: 6 per weight that multiplies, and attention's 12 D T a layer
+        (PaLM, arXiv:2204.02311, appendix B)."""
         num_weights = sum(parameter.numel() for parameter in self.parameters()) - self.positions.weight.numel()
-        width = self.tokens.embedding_dim
-        return 6.0 * num_weights + 12.0 * len(self.blocks) * width * self.context
+        return 6.0 * num_weights + 12.0 * len(self.blocks) * self.tokens.embedding_dim * length
 
 
 def _initialise(module: nn.Module) -> None:

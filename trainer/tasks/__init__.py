@@ -7,8 +7,10 @@ from trainer.tasks.task import Task
 
 # recipe -> "module:class", by name: a run imports its own recipe and the libraries of no other.
 TASKS: dict[str, str] = {
+    "causal-language-modeling": "trainer.tasks.causal_language_modeling:CausalLanguageModeling",
     "image-classification": "trainer.tasks.image_classification:ImageClassification",
     "scripted": "trainer.tasks.scripted:Scripted",
+    "tabular": "trainer.tasks.tabular:Tabular",
 }
 
 
