@@ -133,6 +133,7 @@ def agree(training: Training, passes: Passes, norm: torch.Tensor, state: State, 
     flags = [not is_finite, run.ranks.is_first and save_is_due(training, state, pace), run.stop.asked, training.checkpoints.has_failed]
     total_loss, correct, total, num_units, num_broken, must_save, must_stop, num_failed = run.ranks.sum([*mine, *map(float, flags)])
     if num_broken:
+        training.checkpoints.finish()  # what was good until here is kept
         where = f"at step {state.step + 1} (loss {passes.loss / max(passes.weight, 1)} on rank {run.ranks.rank})"
         raise LossNotFinite(f"the loss or its gradient was NaN or infinite {where}")
     if num_failed:

@@ -11,7 +11,7 @@ from trainer.data.batches import rows_of_step
 from trainer.parallel import no_sync
 from trainer.plan import Plan
 from trainer.precision import autocast
-from trainer.regularise import adversarial
+from trainer.regularise.adversarial import second_loss
 from trainer.regularise.r_drop import divergence
 from trainer.state import Learner, Run, State
 from trainer.tasks.task import Batch, Draw, Outcome, Task
@@ -77,6 +77,9 @@ def backward(run: Run, task: Task, learner: Learner, batch: Batch, share: float)
 
     outcome = outcome_of(batch)
     _differentiate(learner, _with_r_drop(outcome, batch, knobs, outcome_of) * share)
+    if knobs.adversarial is not None:
+        with second_loss(outcome_of, learner.model, batch, task.adversarial_input(batch), knobs.adversarial) as loss:
+            _differentiate(learner, loss * share)
     return outcome
 
 
@@ -84,8 +87,10 @@ def _with_r_drop(outcome: Outcome, batch: Batch, knobs: TrainingKnobs, outcome_o
     if not knobs.r_drop:
         return outcome.loss
     second = outcome_of(batch)
+    assert outcome.logits is not None, "a task that offers no logits takes no r_drop"
+    assert second.logits is not None
     return (outcome.loss + second.loss) / 2 + knobs.r_drop * divergence(outcome.logits, second.logits)
 
 
 def _differentiate(learner: Learner, loss: torch.Tensor) -> None:
-    (learner.scaler.scale(loss) if learner.scaler is not None else loss).backward()
+    (learner.scaler.scale(loss) if learner.scaler is not None else loss).backward()  # type: ignore[no-untyped-call]

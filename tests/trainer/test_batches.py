@@ -5,13 +5,14 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from trainer.data.batches import num_steps, rows_of_step
+from trainer.data.batches import num_steps, order_of_epoch, rows_of_step
 
 NUM_ROWS, BATCH = 50, 16
 
 
 def rows(epoch: int, step: int, rank: int = 0, world_size: int = 1, *, num_rows: int = NUM_ROWS, seed: int = 0) -> list[int]:
-    found = rows_of_step(num_rows, seed=seed, epoch=epoch, step=step, batch_size=BATCH, rank=rank, world_size=world_size)
+    order = order_of_epoch(num_rows, seed=seed, epoch=epoch)
+    found = rows_of_step(order, step=step, batch_size=BATCH, part=rank, num_parts=world_size)
     return found.tolist()
 
 
