@@ -51,7 +51,7 @@ def _curves_figure(content: dict[str, dict[str, Curve]]) -> Figure:
     columns = min(len(content), 2)
     rows = -(-len(content) // columns)
     figure = Figure(figsize=(6.4 if columns == 1 else 9.6, 3.6 * rows if rows == 1 else 3 * rows), layout="tight")
-    grid = figure.subplots(rows, columns, squeeze=False).flat
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes, (title, lines) in zip(grid, content.items(), strict=False):
         for name, curve in lines.items():
             marker = "." if len(curve.steps) < 50 else None
@@ -60,7 +60,7 @@ def _curves_figure(content: dict[str, dict[str, Curve]]) -> Figure:
         axes.set_xlabel("optimiser step")
         if len(lines) > 1:
             axes.legend(fontsize=8)
-    for axes in list(grid)[len(content) :]:
+    for axes in grid[len(content) :]:
         axes.set_visible(False)
     return figure
 
@@ -93,5 +93,6 @@ def _name_classes(axes: Axes, labels: list[str]) -> None:
 def _save(figure: Figure, stem: Path) -> list[Path]:
     png, svg = stem.with_suffix(".png"), stem.with_suffix(".svg")
     figure.savefig(png)
+    figure.set_layout_engine("none")  # it is laid out: not a second time
     figure.savefig(svg, metadata={"Date": None})
     return [png, svg]
