@@ -1,5 +1,6 @@
 """Adafactor: Shazeer & Stern 2018 (arXiv:1804.04235), as ``torch.optim.Adafactor`` computes it, but for sharded parameters too."""
 
+import math
 from typing import Any
 
 import torch
@@ -61,4 +62,4 @@ def _follow(state: dict[str, Any], name: str, value: torch.Tensor, new_share: fl
 
 
 def _rms(tensor: torch.Tensor) -> float:
-    return float(tensor.norm().item()) / tensor.numel() ** 0.5
+    return torch.linalg.vector_norm(tensor).item() / math.sqrt(tensor.numel())
