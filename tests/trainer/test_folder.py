@@ -46,7 +46,6 @@ def test_a_good_folder_is_loaded(tmp_path: Path) -> None:
         ({"labels": LABELS + 1}, "labels run from 1 to 3, but there are 3 classes (0 to 2)"),
         ({"labels": LABELS - 1}, "labels run from -1 to 1, but there are 3 classes (0 to 2)"),
         ({"labels": LABELS / 2}, "labels.npy must be integers with one axis, not float64 with shape (9,)"),
-        ({"labels": np.array([0, 0, 0, 0, 1, 1, 1, 2, 2])}, "class 'c' has 2 images; at least 3 are needed"),
         ({"classes": ["a", "b", "b"]}, "classes.json must hold 2 to 100000 different names"),
         ({"classes": {"a": 0}}, "classes.json must be a list of names"),
         ({"labels": np.array([], dtype=np.int64), "images": IMAGES[:0]}, "labels.npy is empty"),
@@ -54,6 +53,31 @@ def test_a_good_folder_is_loaded(tmp_path: Path) -> None:
 )
 def test_each_thing_that_is_wrong_is_named(tmp_path: Path, changes: dict[str, object], says: str) -> None:
     assert problems(write(tmp_path, **changes)) == [says]
+
+
+@pytest.mark.parametrize(
+    ("parts", "says"),
+    [
+        (np.ones(8, np.int8), "parts.npy must be integers, one for each label, not int8 with shape (8,)"),
+        (np.full(9, 4, np.int8), "parts.npy must hold 0 (none), 1 (train), 2 (validation) and 3 (test), not 4 to 4"),
+    ],
+)
+def test_given_splits_are_checked(tmp_path: Path, parts: np.ndarray, says: str) -> None:
+    np.save(write(tmp_path) / "parts.npy", parts)
+    assert problems(tmp_path) == [says]
+
+
+def test_given_splits_are_read(tmp_path: Path) -> None:
+    np.save(write(tmp_path) / "parts.npy", np.array([0, 1, 2, 3, 0, 0, 0, 0, 0], np.int8))
+    assert load_image_folder(tmp_path).parts == [None, "train", "validation", "test", *[None] * 5]
+
+
+def test_equal_images_have_equal_keys(tmp_path: Path) -> None:
+    images = IMAGES.copy()
+    images[4] = 7
+    keys = load_image_folder(write(tmp_path, images=images)).keys()
+    assert len(set(keys)) == 2
+    assert keys[0] == keys[8] != keys[4]
 
 
 def test_everything_that_is_wrong_is_named_at_once(tmp_path: Path) -> None:

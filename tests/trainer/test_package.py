@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from core.manifest import verify
+from core.recipes.image_classification import Data
 from tests.trainer.launching import Attempt, Launch, WarmParent
-from trainer.data.splits import split_rows
+from trainer.data.findings import Findings
+from trainer.data.splits import make_splits
 
 SPEC: dict[str, Any] = {
     "recipe": "image-classification",
@@ -69,9 +71,12 @@ def test_the_package_is_sealed_and_the_result_names_its_weights(attempt: Attempt
     assert [file.path for file in manifest.files] == [
         "README.md",
         "config.json",
+        "confusion.csv",
+        "data_report.json",
         "metrics.json",
         "model.pt2",
         "model.safetensors",
+        *sorted(f"plots/{path.name}" for path in (attempt.run_dir.artifacts / "plots").iterdir()),
         "predictions.csv",
     ]
     digest = hashlib.sha256((attempt.run_dir.artifacts / "model.safetensors").read_bytes()).hexdigest()
@@ -81,7 +86,8 @@ def test_the_package_is_sealed_and_the_result_names_its_weights(attempt: Attempt
 
 def test_the_test_rows_are_those_of_the_seed_and_were_not_trained_on(attempt: Attempt, digits_dir: Path) -> None:
     labels = np.load(digits_dir / "labels.npy")
-    splits = split_rows(labels, seed=5, validation_fraction=0.15, test_fraction=0.15)
+    knobs = Data()
+    splits = make_splits(len(labels), knobs, seed=5, findings=Findings(), labels=labels)
     with (attempt.run_dir.artifacts / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
 
@@ -93,10 +99,11 @@ def test_metrics_agree_with_each_other(attempt: Attempt) -> None:
     metrics, result = read(attempt, "metrics.json"), attempt.result()
     counts = np.array(metrics["confusion"]["counts"])
 
-    assert counts.sum() == metrics["test"]["num_samples"] == metrics["num_images"]["test"]
+    assert counts.sum() == metrics["test"]["num_rows"] == read(attempt, "data_report.json")["splits"]["test"]
     assert counts.trace() / counts.sum() == pytest.approx(metrics["test"]["accuracy"])
     assert result is not None
-    assert result.metrics == {"test_loss": metrics["test"]["loss"], "test_accuracy": metrics["test"]["accuracy"]}
+    assert result.metrics == {f"test_{name}": value for name, value in metrics["test"].items() if name != "num_rows"}
+    assert np.mean([score["f1"] for score in metrics["per_class"].values()]) == pytest.approx(metrics["test"]["macro_f1"])
     assert max(attempt.series("validation_accuracy")) == metrics["validation"]["accuracy"]
 
 
@@ -110,7 +117,7 @@ def test_the_configuration_says_what_goes_in_and_what_comes_out(attempt: Attempt
         "values": "pixels as they are stored in the dataset; the model normalises them itself",
     }
     assert config["labels"] == [str(digit) for digit in range(10)]
-    assert config["architecture"]["width"] == 8
+    assert config["architecture"]["net"]["width"] == 8
     assert 4.5 < config["normalisation"]["mean"][0] < 5.5
 
 
@@ -118,9 +125,9 @@ def test_the_card_tells_how_good_it_is_and_how_to_use_it(attempt: Attempt) -> No
     text = (attempt.run_dir.artifacts / "README.md").read_text()
 
     assert text.startswith("# reads digits\n")
-    assert f"| test | {read(attempt, 'metrics.json')['test']['accuracy']:.4f} |" in text
+    assert f"| accuracy | {read(attempt, 'metrics.json')['test']['accuracy']:.4f} |" in text
     assert 'torch.export.load("model.pt2").module()' in text
-    assert "chosen by seed 5" in text
+    assert "seed 5" in text
 
 
 def test_colour_images_are_packaged_in_the_layout_in_which_they_are_stored(launch: Launch, tmp_path: Path) -> None:

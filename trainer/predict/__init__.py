@@ -5,7 +5,10 @@ import importlib
 from trainer.predict.predictor import BadInput, Predictor
 
 # recipe -> "module:class", by name, so that a prediction imports what it needs and nothing else.
-PREDICTORS: dict[str, str] = {}
+PREDICTORS: dict[str, str] = {
+    "image-classification": "trainer.predict.image_classification:Predictor",
+    "tabular": "trainer.predict.tabular:Predictor",
+}
 
 
 def predictor_class(recipe: str) -> type[Predictor]:

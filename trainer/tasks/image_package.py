@@ -79,6 +79,7 @@ def describe(task: "ImageClassification", model: nn.Module) -> dict[str, Any]:
             "num_channels": data.num_channels,
             "resize": "the shorter side is scaled to fit and the middle is cut out",
             "pixels": "8 bits; the model normalises them itself",
+            "image_column": task.spec.data.image_column,
         },
         "input": {
             "shape": ["batch", *map(int, data.images.shape[1:])],

@@ -31,7 +31,7 @@ def list_table(root: Path, knobs: Data, findings: Findings) -> Listing:
     folder = root if root.is_dir() else root.parent
 
     def read(position: int) -> Content:
-        return _content(cells[kept[position]], folder, (folder / listing.files[position]).parent)
+        return content_of(cells[kept[position]], folder, (folder / listing.files[position]).parent)
 
     listing.read = read
     return listing
@@ -69,7 +69,7 @@ def _names(table: Table, labels: Sequence[Any], knobs: Data, findings: Findings)
     return names
 
 
-def _content(cell: Any, root: Path, folder: Path) -> bytes:
+def content_of(cell: Any, root: Path, folder: Path) -> bytes:
     """The bytes in a cell, or those of the file that it names, which must lie below ``root``. Raises Unusable."""
     if isinstance(cell, dict):
         cell = cell.get("bytes") or cell.get("path")
