@@ -43,7 +43,11 @@ def _scores(metrics: dict[str, Any]) -> str:
     rows = [f"| {name} | " + " | ".join(_number(score.get(name)) for score in splits.values()) + " |" for name in names]
     rows.append("| rows | " + " | ".join(f"{score['num_rows']:,}" for score in splits.values()) + " |")
     table = "\n".join([f"| | {' | '.join(splits)} |", "|---|" + "---|" * len(splits), *rows])
-    chosen = "The weights are those with the best validation score" if "validation" in splits else "The weights are those of the last step"
+    chosen = (
+        "The weights are those of the best evaluation on the validation split"
+        if "validation" in splits
+        else "The weights are the last ones"
+    )
     return f"## How good it is\n\n{table}\n\n{chosen}; the test split was used once, for the figures above. `metrics.json` has more."
 
 

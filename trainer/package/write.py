@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import nn
 
 from core.manifest import seal
 from core.run_dir import write_atomically
+from trainer.data.cache import content_digest
 from trainer.package.card import card
 from trainer.package.contents import Package
 from trainer.package.export import export_program
@@ -18,6 +20,7 @@ from trainer.state import Run, State
 from trainer.tasks.task import Tested
 
 MAX_LISTED_CLASSES = 200  # a larger confusion matrix is in confusion.csv alone
+MAX_DIGESTED_BYTES = 1 << 30  # a second of reading
 
 
 def write_package(run: Run, model: nn.Module, state: State, tested: Tested, package: Package) -> None:
@@ -27,6 +30,7 @@ def write_package(run: Run, model: nn.Module, state: State, tested: Tested, pack
     is the last file: a folder without one is not a package.
     """
     folder = run.dir.artifacts
+    package = replace(package, data_report=with_digest(run, package.data_report))
     metrics = summarise(run, state, tested, package)
     if package.files is not None:
         package.files(folder)
@@ -63,6 +67,15 @@ def summarise(run: Run, state: State, tested: Tested, package: Package) -> dict[
         labels, counts = package.confusion
         common["confusion"] = {"rows": "label", "columns": "prediction", "labels": labels, "counts": counts.tolist()}
     return {**common, **tested.more, **package.metrics}
+
+
+def with_digest(run: Run, report: dict[str, Any]) -> dict[str, Any]:
+    """The report with the SHA-256 of the dataset, which says whether another one is the same. Very large ones are not read for it."""
+    if "digest" in report or run.file.data_dir is None:
+        return report
+    root = Path(run.file.data_dir)
+    num_bytes = sum(path.stat().st_size for path in ([root] if root.is_file() else root.rglob("*")) if path.is_file())
+    return {**report, "digest": content_digest(root)} if num_bytes <= MAX_DIGESTED_BYTES else report
 
 
 def _drawing() -> Callable[..., list[Path]]:
