@@ -9,6 +9,7 @@ import torch
 from core.run_dir import StopFile, read_model
 from core.states import Phase
 from trainer.checkpoint import Checkpointer
+from trainer.data.feed import Feed
 from trainer.errors import LossNotFinite
 from trainer.evaluation import evaluate, is_due, patience_has_run_out
 from trainer.gauges import Gauges
@@ -18,7 +19,7 @@ from trainer.position import tell_position
 from trainer.regularise.penalties import add_penalties
 from trainer.schedule import rate
 from trainer.state import Learner, Run, State
-from trainer.step import Passes, micro_batches, run_passes
+from trainer.step import Passes, run_passes
 from trainer.tasks.task import Task
 
 CANCEL = "cancel"
@@ -53,6 +54,7 @@ class Training:
     task: Task
     learner: Learner
     plan: Plan
+    feed: Feed
     checkpoints: Checkpointer
     gauges: Gauges
 
@@ -92,7 +94,7 @@ def train_step(training: Training, state: State, pace: Pace) -> Agreed:
     for group in learner.optimizer.param_groups:
         group["lr"] = now_rate * group.get("rate_share", 1.0)
     with training.gauges.waiting_for_data():
-        batches = micro_batches(run, task, plan, state)
+        batches = training.feed.next(state)
     learner.optimizer.zero_grad(set_to_none=True)
     passes = run_passes(run, task, learner, batches)
     add_penalties(learner.model, task.knobs)

@@ -23,6 +23,7 @@ from core.manifest import sha256_of
 from core.run_dir import ResultFile, RunDir, RunFile, read_model, write_atomically
 from core.states import Phase
 from trainer.checkpoint import Checkpointer
+from trainer.data.feed import Feed
 from trainer.determinism import settle
 from trainer.errors import BadRunFile, PeerLost, StorageFailed
 from trainer.gauges import Gauges
@@ -80,8 +81,11 @@ def do_attempt(root: Path, stop: StopFlag) -> int:
     run.report.log.next_seq = state.next_metric_seq
     run.report.line(f"{spec.recipe} on {ranks.world_size} {run_file.device} rank(s), from step {state.step}")
     plan = plan_run(run, task, learner.model, state)
-    training = Training(run=run, task=task, learner=learner, plan=plan, checkpoints=checkpoints, gauges=Gauges(run, task))
-    if not train(training, state):
+    feed = Feed(run, task, plan)
+    training = Training(run=run, task=task, learner=learner, plan=plan, feed=feed, checkpoints=checkpoints, gauges=Gauges(run, task))
+    is_complete = train(training, state)
+    feed.close()
+    if not is_complete:
         run.report.line(f"stopped at step {state.step}, as asked")
         end(run, ResultFile(outcome="stopped", step=state.step))
         return STOPPED

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 import torch
 
 from core.recipes.sections.training import TrainingKnobs
-from trainer.data.batches import rows_of_step
 from trainer.parallel import no_sync
-from trainer.plan import Plan
 from trainer.precision import autocast
 from trainer.regularise.adversarial import second_loss
 from trainer.regularise.r_drop import divergence
-from trainer.state import Learner, Run, State
-from trainer.tasks.task import Batch, Draw, Outcome, Task
+from trainer.state import Learner, Run
+from trainer.tasks.task import Batch, Outcome, Task
 
 
 @dataclass(slots=True)
@@ -32,19 +30,6 @@ class Passes:
         self.num_units += num_units
         if outcome.num_correct is not None:
             self.num_correct = (self.num_correct or 0.0) + outcome.num_correct.item()
-
-
-def micro_batches(run: Run, task: Task, plan: Plan, state: State) -> list[Batch]:
-    """This rank's micro-batches of the step at ``state``, on its device: a pure function of the position."""
-    accumulate, ranks = task.knobs.accumulate, run.ranks
-    order = task.order(state.epoch)
-    batches = []
-    for micro in range(accumulate):
-        part = ranks.data_rank * accumulate + micro
-        rows = rows_of_step(order, step=state.step_in_epoch, batch_size=plan.batch_size, part=part, num_parts=ranks.data_world * accumulate)
-        batch = task.train_batch(rows, Draw(seed=task.seed, epoch=state.epoch, step=state.step_in_epoch, part=part))
-        batches.append({name: tensor.to(ranks.device, non_blocking=True) for name, tensor in batch.items()})
-    return batches
 
 
 def run_passes(run: Run, task: Task, learner: Learner, batches: list[Batch]) -> Passes:
