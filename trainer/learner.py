@@ -5,9 +5,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from trainer.base_model import WEIGHTS as WEIGHTS
-from trainer.base_model import start_from
+from core.recipes.sections.fine_tuning import FineTuning
 from trainer.determinism import mix, seed_everything
+from trainer.fine_tuning import WEIGHTS as WEIGHTS
+from trainer.fine_tuning import freeze, merge, start_from
 from trainer.parallel import wrap
 from trainer.precision import scaler
 from trainer.regularise.averaging import WeightAverage
@@ -38,14 +39,23 @@ def new_learner(run: Run, task: Task) -> Learner:
 def starting_model(run: Run, task: Task) -> nn.Module:
     """With the weights of the base model where there is one, and only what is to be trained left trainable."""
     model = task.build_model()
-    fine_tuning = run.file.spec.fine_tuning
     if run.file.base_model_dir is not None:
-        start_from(model, Path(run.file.base_model_dir), fine_tuning)
+        taken = start_from(model, Path(run.file.base_model_dir), tuning_of(run))
+        run.report.line(taken.told())
     return model
 
 
 def plain_model(run: Run, task: Task, weights: Tensors) -> nn.Module:
     """A model on the CPU with these full weights, as it is packaged: nothing sharded, no adapters, in eval mode."""
-    model = task.build_model()
+    model, fine_tuning = task.build_model(), tuning_of(run)
+    if fine_tuning is not None:
+        freeze(model, fine_tuning)  # the weights are named after the adapters beside them
     model.load_state_dict(weights)
+    merge(model, fine_tuning)
     return model.eval()
+
+
+def tuning_of(run: Run) -> FineTuning | None:
+    """What of a base model is trained on; None where there is no base model, or all of it is."""
+    fine_tuning = run.file.spec.fine_tuning
+    return fine_tuning if isinstance(fine_tuning, FineTuning) and run.file.base_model_dir is not None else None

@@ -150,7 +150,14 @@ class Launch:
     num_made: int = 0
 
     def __call__(
-        self, spec: dict[str, Any], *, num_ranks: int = 2, resume_from: Path | None = None, number: int = 1, cold: bool = False
+        self,
+        spec: dict[str, Any],
+        *,
+        num_ranks: int = 2,
+        resume_from: Path | None = None,
+        base_model_dir: Path | None = None,
+        number: int = 1,
+        cold: bool = False,
     ) -> Attempt:
         """An attempt that is ready to start."""
         self.num_made += 1
@@ -163,6 +170,7 @@ class Launch:
             device="cpu",
             data_dir=str(self.data_dir) if self.data_dir else None,
             resume_from=str(resume_from) if resume_from else None,
+            base_model_dir=str(base_model_dir) if base_model_dir else None,
             cache_dir=str(self.root / "prepared"),
         )
         write_atomically(run_dir.spec, run_file)
