@@ -1,0 +1,97 @@
+"""A checkpoint is taken up by any number of ranks, by any strategy, at the very row where it was left."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from tests.trainer.launching import Launch, WarmParent
+from tests.trainer.on_ranks import OnRanks
+from tests.trainer.programs.resuming import BATCH, NUM_ROWS, Remembering
+from trainer.data.batches import order_of_epoch
+
+PROGRAM = "tests.trainer.programs.resuming:learn"
+
+Answers = list[dict[str, Any]]
+Learn = Callable[..., Answers]
+
+
+@pytest.fixture(scope="module")
+def learn(tmp_path_factory: pytest.TempPathFactory, warm_parent: WarmParent) -> Learn:
+    """Runs the program in a folder of its own; ``after`` are the answers of the run that it goes on with."""
+    root = tmp_path_factory.mktemp("checkpoints")
+    on_ranks = OnRanks(Launch(root=root, parent=warm_parent))
+
+    def run(num_ranks: int, *, after: Answers | None = None, **arguments: Any) -> Answers:
+        folder = root / f"learn{on_ranks.launch.num_made}"
+        return on_ranks(
+            PROGRAM, num_ranks=num_ranks, folder=str(folder), resume_from=after[0]["checkpoint"] if after else None, **arguments
+        )
+
+    return run
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_two_ranks_go_on_bit_for_bit(learn: Learn, strategy: str) -> None:
+    """With all that a checkpoint can hold: averages, best weights, batch-norm statistics and random states of each rank."""
+    knobs = {"strategy": strategy, "norms": True, "ema": 0.9, "optimizer": "adamw"}
+    straight = learn(2, **knobs)
+    first = learn(2, stop_after=7, **knobs)
+    second = learn(2, after=first, **knobs)
+
+    assert (first[0]["step"], second[0]["step"]) == (7, 10)
+    for rank in range(2):
+        for name in ("weights", "best", "average", "random"):
+            assert second[rank][name] == straight[rank][name], name
+    if strategy == "ddp":
+        assert straight[0]["weights"] != straight[1]["weights"], "batch-norm statistics are of each rank"
+
+
+@pytest.mark.parametrize(("strategies"), [("ddp", "ddp", "ddp"), ("fsdp", "ddp", "fsdp"), ("ddp", "fsdp", "ddp")])
+def test_from_two_ranks_to_another_number_and_back(learn: Learn, strategies: tuple[str, str, str]) -> None:
+    """No row is trained on twice or left out, and the weights are those of a run that nothing happened to."""
+    straight = learn(1, strategy="ddp")
+    numbers = (2, 1, 2) if strategies[1] == "ddp" else (2, 3, 2)
+    first = learn(numbers[0], strategy=strategies[0], stop_after=3)
+    second = learn(numbers[1], after=first, strategy=strategies[1], stop_after=4)
+    third = learn(numbers[2], after=second, strategy=strategies[2])
+
+    assert rows_by_step([*first, *second, *third]) == rows_by_step(straight) == planned_rows()
+    assert [len(first[0]["asked"]), len(second[0]["asked"]), len(third[0]["asked"])] == [3, 4, 3]
+    for name in ("weights", "best"):
+        assert third[0][name].keys() == straight[0][name].keys()
+        for key, tensor in third[0][name].items():
+            torch.testing.assert_close(torch.tensor(tensor), torch.tensor(straight[0][name][key]), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adafactor", "lion", "muon"])
+def test_every_optimiser_goes_on_when_it_is_sharded(learn: Learn, optimizer: str) -> None:
+    knobs = {"strategy": "fsdp", "optimizer": optimizer}
+    straight, first = learn(2, **knobs), learn(2, stop_after=5, **knobs)
+
+    assert learn(2, after=first, **knobs)[0]["weights"] == straight[0]["weights"]
+
+
+def test_statistics_of_the_ranks_become_their_mean(learn: Learn) -> None:
+    first = learn(2, stop_after=3, norms=True)
+    second = learn(1, after=first, norms=True, stop_after=0, max_steps=3)
+
+    name = "blocks.3.0.running_mean"
+    mean = (torch.tensor(first[0]["weights"][name]) + torch.tensor(first[1]["weights"][name])) / 2
+    torch.testing.assert_close(torch.tensor(second[0]["weights"][name]), mean)
+
+
+def rows_by_step(answers: Answers) -> dict[tuple[int, int], list[int]]:
+    """(epoch, step) to all rows that any rank was asked for, sorted."""
+    steps: dict[tuple[int, int], list[int]] = {}
+    for answer in answers:
+        for epoch, step, *rows in answer["asked"]:
+            steps.setdefault((epoch, step), []).extend(rows)
+    return {place: sorted(rows) for place, rows in sorted(steps.items())}
+
+
+def planned_rows() -> dict[tuple[int, int], list[int]]:
+    """What two epochs of the order are, cut into batches."""
+    orders = [order_of_epoch(NUM_ROWS, seed=Remembering.seed_number, epoch=epoch).reshape(-1, BATCH) for epoch in range(2)]
+    return {(epoch, step): sorted(rows.tolist()) for epoch, order in enumerate(orders) for step, rows in enumerate(order)}
