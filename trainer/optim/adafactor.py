@@ -62,4 +62,4 @@ def _follow(state: dict[str, Any], name: str, value: torch.Tensor, new_share: fl
 
 
 def _rms(tensor: torch.Tensor) -> float:
-    return torch.linalg.vector_norm(tensor).item() / math.sqrt(tensor.numel())
+    return float(torch.linalg.vector_norm(tensor)) / math.sqrt(tensor.numel())
