@@ -9,7 +9,7 @@ from core.recipes.sections.auto import BatchSize, ImageSize, LearningRate
 from core.recipes.sections.data import ClassKnobs
 from core.recipes.sections.evaluation import EvaluationKnobs
 from core.recipes.sections.fine_tuning import FineTuning
-from core.recipes.sections.training import OptimizerName, TrainingKnobs
+from core.recipes.sections.training import OptimizerName, TrainingKnobs, check_shares
 from core.spec import Dataset, JobSpec, Section
 
 METRICS = (
@@ -120,11 +120,5 @@ class ImageClassificationSpec(JobSpec):
 
     @model_validator(mode="after")
     def _batch_divides_by_the_ranks(self) -> Self:
-        num_ranks = self.resources.nodes * self.resources.devices_per_node
-        parts = num_ranks // self.training.tensor_parallel * self.training.accumulate
-        if self.training.batch_size != "auto" and (parts == 0 or self.training.batch_size % parts):
-            raise ValueError(
-                f"training.batch_size {self.training.batch_size} cannot be shared equally by {num_ranks} ranks"
-                f" with {self.training.accumulate} micro-batches each"
-            )
+        check_shares(self, self.training)
         return self

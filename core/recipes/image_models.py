@@ -1,10 +1,11 @@
 """Networks for images and their knobs. ``family`` tells them apart; a section that does not name one means a residual network."""
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BaseModel, Discriminator, Field, Tag, model_validator
+from pydantic import Field, Tag, model_validator
 
 from core.recipes.sections.auto import PatchSize
+from core.recipes.sections.families import by_family
 from core.spec import Section
 
 IMAGENET_DEPTHS = (18, 34, 50, 101, 152)
@@ -93,20 +94,11 @@ class VisionTransformer(ImageModel):
         return self
 
 
-FAMILIES = ("alexnet", "vgg", "googlenet", "resnet", "vit")
-
-
-def _family(value: Any) -> str | None:
-    named = value if isinstance(value, dict) else vars(value) if isinstance(value, BaseModel) else {"family": None}
-    family = named.get("family", "resnet")
-    return f"<{family}>" if family in FAMILIES else None
-
-
 Model = Annotated[
     Annotated[AlexNet, Tag("<alexnet>")]
     | Annotated[Vgg, Tag("<vgg>")]
     | Annotated[GoogLeNet, Tag("<googlenet>")]
     | Annotated[ResNet, Tag("<resnet>")]
     | Annotated[VisionTransformer, Tag("<vit>")],
-    Discriminator(_family, custom_error_type="family", custom_error_message=f"family must be one of {', '.join(FAMILIES)}"),
+    by_family("alexnet", "vgg", "googlenet", "resnet", "vit", default="resnet"),
 ]

@@ -1,13 +1,13 @@
-"""The residual network and the classifier around it."""
+"""The small residual network and the classifier around every network."""
 
 import pytest
 import torch
 from torch import nn
 
-from core.recipes.image_classification import Training
+from trainer.models import build
 from trainer.models.classifier import ImageClassifier
-from trainer.models.resnet import ResNet, stem_for
-from trainer.tasks.image_classification import new_optimizer
+from trainer.models.resnet import ResNet
+from trainer.models.stem import stem_for
 
 
 def net(depth: int = 8, stem: str = "small", channels: int = 3) -> ResNet:
@@ -20,7 +20,7 @@ def test_depth_counts_the_weighted_layers(depth: int) -> None:
     assert sum(isinstance(module, nn.Conv2d | nn.Linear) for module in net(depth).modules()) == depth
 
 
-def test_a_depth_that_is_not_6n_plus_2_is_refused() -> None:
+def test_a_depth_that_no_paper_has_is_refused() -> None:
     with pytest.raises(ValueError, match="6n"):
         net(10)
 
@@ -41,6 +41,7 @@ def test_auto_keeps_the_resolution_of_small_images() -> None:
 
 def test_a_block_without_weights_is_its_shortcut_subsampled_and_padded() -> None:
     block = net().blocks[1].eval()
+    assert isinstance(block.norm2, nn.BatchNorm2d)
     nn.init.zeros_(block.norm2.weight)
     images = torch.rand(2, 4, 8, 8)
 
@@ -56,12 +57,18 @@ def test_the_classifier_takes_stored_pixels_grey_or_not() -> None:
     assert torch.equal(grey(stored.unsqueeze(-1)), by_hand)
 
 
-def test_norms_and_biases_do_not_decay() -> None:
-    model = net()
-    for optimizer in ("sgd", "adamw"):
-        decaying, free = new_optimizer(model, Training(optimizer=optimizer)).param_groups  # type: ignore[arg-type]
-        assert {p.dim() for p in decaying["params"]} == {2, 4}
-        assert {p.dim() for p in free["params"]} == {1}
-        assert free["weight_decay"] == 0.0
-        assert decaying["weight_decay"] == Training().weight_decay
-        assert len(decaying["params"]) + len(free["params"]) == len(list(model.parameters()))
+def test_the_classifier_takes_planes_that_were_normalised_before() -> None:
+    model = ImageClassifier(net().eval(), mean=[4.0, 5.0, 6.0], deviation=[2.0, 3.0, 4.0]).eval()
+    stored = torch.randint(0, 256, (3, 8, 8, 3), dtype=torch.uint8)
+
+    assert torch.equal(model(model.normalise(stored)), model(stored))
+
+
+def test_a_classifier_is_built_from_json_and_says_what_is_its_head() -> None:
+    inner = {"family": "resnet", "depth": 8, "width": 4, "num_channels": 1, "num_classes": 3}
+    model = build({"family": "image-classifier", "net": inner, "mean": [1.0], "deviation": [2.0]})
+
+    assert isinstance(model, ImageClassifier)
+    head = [name for name, _ in model.named_parameters() if name.startswith(model.head_names)]
+    assert head == ["net.head.weight", "net.head.bias"]
+    assert len(model.blocks) == 3

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch.nn import functional
 
 from core.recipes.image_classification import Training
 from trainer.data import augment
@@ -38,6 +39,7 @@ class ImageFeed:
 
     images: torch.Tensor
     labels: torch.Tensor
+    num_classes: int
     knobs: Training
     normalisation: Normalisation
 
@@ -47,7 +49,7 @@ class ImageFeed:
         return self.images[index], self.labels[index]
 
     def training_batch(self, rows: Rows, draw: Draw) -> Batch:
-        """``images``, ``labels``, and for mixed images ``partner_labels`` and ``share``.
+        """``images``, and ``targets``: classes (n,), or of mixed images how much there is of each, (n, K).
 
         Images are bytes as they are stored, or normalised planes (n, C, h, w) where they are blended or will be attacked.
         """
@@ -58,7 +60,7 @@ class ImageFeed:
             return self._mixed_batch(cut_mix(images, self._random(draw), self.knobs.cutmix), labels)
         if kind == "mixup":
             return self._mixed_batch(mix_up(self.planes(images), self._random(draw), self.knobs.mixup), labels)
-        return {"images": self._attackable(images), "labels": labels}
+        return {"images": self._attackable(images), "targets": labels}
 
     def planes(self, images: torch.Tensor) -> torch.Tensor:
         """Stored pixels as the model's own normalisation makes them: (n, H, W, C) to (n, C, H, W)."""
@@ -114,8 +116,9 @@ class ImageFeed:
         return np.random.default_rng(mix(draw.seed, _MIX_STREAM, draw.epoch, draw.step, draw.part))
 
     def _mixed_batch(self, mixed: Mixed, labels: torch.Tensor) -> Batch:
-        images = self._attackable(mixed.images)
-        return {"images": images, "labels": labels, "partner_labels": labels[mixed.partners], "share": mixed.share}
+        own, partner = (functional.one_hot(part, self.num_classes).to(torch.float32) for part in (labels, labels[mixed.partners]))
+        share = mixed.share[:, None]
+        return {"images": self._attackable(mixed.images), "targets": share * own + (1 - share) * partner}
 
     def _attackable(self, images: torch.Tensor) -> torch.Tensor:
         wants_planes = self.knobs.adversarial is not None and not images.is_floating_point()

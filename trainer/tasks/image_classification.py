@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,6 @@ from torch import nn
 
 from core.recipes.image_classification import ImageClassificationSpec
 from core.recipes.image_models import VisionTransformer
-from trainer.class_loss import ClassLoss
 from trainer.class_scores import ClassTally
 from trainer.data.balance import balanced_order, class_weights
 from trainer.data.findings import Findings
@@ -24,6 +23,7 @@ from trainer.data.splits import Splits, make_splits
 from trainer.determinism import generator
 from trainer.errors import InvalidData
 from trainer.evaluation import in_row_order, shares
+from trainer.losses import Loss, loss_function
 from trainer.models.cost import training_flops
 from trainer.models.stem import stem_for
 from trainer.models.vit import patch_for
@@ -52,7 +52,7 @@ class ImageClassification(Task):
         self.normalisation = normalisation_of(run) or fit_normalisation(self.data, self.splits.train)
         images = images_near(self.data, run.ranks.device)
         labels = torch.from_numpy(self.data.labels).to(images.device)
-        self.feed = ImageFeed(images, labels, spec.training, self.normalisation)
+        self.feed = ImageFeed(images, labels, len(self.data.classes), spec.training, self.normalisation)
         self.criterion = self._criterion()
         self.evaluation = evaluation_plan(spec)
 
@@ -86,13 +86,12 @@ class ImageClassification(Task):
         return self.feed.training_batch(self.splits.train[rows], draw)
 
     def loss(self, model: nn.Module, batch: Batch) -> Outcome:
-        logits, labels = model(batch["images"]), batch["labels"]
-        losses, right = self.criterion.per_row(logits, labels), (logits.argmax(1) == labels).float()
-        if "share" in batch:  # of mixed images each counts as much as there is of it
-            share, partners = batch["share"], batch["partner_labels"]
-            losses = share * losses + (1 - share) * self.criterion.per_row(logits, partners)
-            right = share * right + (1 - share) * (logits.argmax(1) == partners).float()
-        return Outcome(loss=losses.mean(), weight=float(len(labels)), num_correct=right.sum(), logits=logits)
+        logits, targets = model(batch["images"]), batch["targets"]
+        if targets.is_floating_point():  # of a mixed image each class counts as much as there is of it
+            num_correct = targets.gather(1, logits.argmax(1, keepdim=True)).sum()
+        else:
+            num_correct = (logits.argmax(1) == targets).sum()
+        return Outcome(loss=self.criterion(logits, targets), weight=float(len(targets)), num_correct=num_correct, logits=logits)
 
     def evaluate(self, model: nn.Module, split: Split) -> Score:
         rows = {"train": self.splits.train, "validation": self._validation_rows(), "test": self.splits.test}[split]
@@ -151,11 +150,11 @@ class ImageClassification(Task):
         findings.settle(knobs.on_bad_rows)
         return splits
 
-    def _criterion(self) -> ClassLoss:
+    def _criterion(self) -> Loss:
         knobs, kind = self.spec.training, self.spec.data.class_weights
         weights = class_weights(self.data.labels[self.splits.train], len(self.data.classes), kind) if kind != "none" else None
-        gamma = knobs.focal_gamma if knobs.loss == "focal" else None
-        return ClassLoss(gamma=gamma, smoothing=knobs.label_smoothing, weights=weights)
+        name: Literal["focal", "cross_entropy"] = "focal" if knobs.loss == "focal" else "cross_entropy"
+        return loss_function(name, class_weights=weights, label_smoothing=knobs.label_smoothing, gamma=knobs.focal_gamma)
 
     def _validation_rows(self) -> Rows:
         rows, limit = self.splits.validation, self.spec.evaluation.limit_rows
