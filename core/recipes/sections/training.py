@@ -11,6 +11,10 @@ OptimizerName = Literal["sgd", "adam", "adamw", "adafactor", "lion", "muon"]
 ScheduleName = Literal["constant", "linear", "cosine", "one-cycle", "wsd"]
 
 
+# What the engine itself writes while it trains, whatever the recipe: beside these the throughput in the recipe's unit.
+ENGINE_METRICS = ("loss", "learning_rate", "gradient_norm", "data_wait_share", "memory_bytes", "mfu", "checkpoint_stall_seconds")
+
+
 class Adversarial(Section):
     """A second pass on inputs that were moved against the model; its loss is added to that of the clean pass.
 
