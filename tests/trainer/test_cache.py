@@ -14,7 +14,7 @@ import pytest
 
 from core.manifest import verify
 from trainer.data import cache
-from trainer.data.cache import content_digest, entry_name, is_whole, prepared
+from trainer.data.cache import content_digest, data_digest, entry_name, is_whole, prepared
 from trainer.errors import InvalidData, PeerLost
 from trainer.state import Run
 from worker.prepared_cache import prune_prepared
@@ -49,7 +49,10 @@ class Reporter:
 def new_run(root: Path, ranks: Ranks | None = None, *, has_cache: bool = True) -> Run:
     cache_dir = str(root / "prepared") if has_cache else None
     fake = SimpleNamespace(
-        file=SimpleNamespace(cache_dir=cache_dir), dir=SimpleNamespace(scratch=root), ranks=ranks or Ranks(), report=Reporter()
+        file=SimpleNamespace(cache_dir=cache_dir, data_dir=str(root / "data")),
+        dir=SimpleNamespace(scratch=root),
+        ranks=ranks or Ranks(),
+        report=Reporter(),
     )
     return cast(Run, fake)
 
@@ -236,3 +239,18 @@ def test_a_digest_of_content_knows_names_and_bytes_and_nothing_else(tmp_path: Pa
     (one / "sub" / "rows.csv").rename(one / "rows.csv")
     (other / "sub" / "rows.csv").write_text("a\n1\n")
     assert content_digest(one) != content_digest(other)
+
+
+def test_the_bytes_of_a_dataset_are_read_again_only_when_a_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+    monkeypatch.setattr(cache, "content_digest", lambda root: read.append(root) or content_digest(root))  # type: ignore[func-returns-value]
+    rows = tmp_path / "data" / "rows.csv"
+    rows.parent.mkdir()
+    rows.write_text("a\n1\n")
+    first = [data_digest(new_run(tmp_path)) for _ in range(2)]
+    rows.write_text("a\n2\n")
+    second = data_digest(new_run(tmp_path))
+
+    assert read == [tmp_path / "data"] * 2
+    assert first == [first[0]] * 2
+    assert second == content_digest(tmp_path / "data") != first[0]

@@ -75,6 +75,23 @@ def content_digest(root: Path) -> str:
     return digest.hexdigest()
 
 
+def data_digest(run: Run) -> str:
+    """``content_digest`` of the job's dataset. A collective.
+
+    Its bytes are read once, on rank 0: as long as no file below it changes its name, size, inode or times, later jobs
+    take the digest from the cache.
+    """
+    root = Path(run.file.data_dir or run.dir.scratch)
+    files = [root] if root.is_file() else sorted(path for path in root.rglob("*") if path.is_file())
+    seen = [(str(path), (stat := path.stat()).st_size, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns) for path in files]
+    key = {"files": hashlib.sha256(repr(seen).encode("utf-8", "surrogateescape")).hexdigest()}
+    return (prepared(run, key, lambda folder: _write_digest(folder, root)) / "digest").read_text()
+
+
+def _write_digest(folder: Path, root: Path) -> None:
+    (folder / "digest").write_text(content_digest(root))
+
+
 def _ensure(run: Run, folder: Path, key: dict[str, Any], build: Callable[[Path], None]) -> None:
     if is_whole(folder):
         return
