@@ -1,14 +1,16 @@
 # Everything a person or a build machine does here. `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help quickstart setup check format test test-fast test-e2e test-faults bench migrate run docs clean
+.PHONY: help quickstart setup check format test test-fast test-e2e test-faults bench bench-training migrate run docs clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 TEST ?=
+DATA ?=
+NAMES ?=
 QUICK := $(filter-out tests/e2e tests/faults,$(patsubst %/,%,$(wildcard tests/*/)))
 
 help: ## lists the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 quickstart: ## installs, starts the service, trains a digit classifier on two ranks, checks it, stops the service
 	@$(PYTHON) install.py server worker embedded
@@ -42,6 +44,10 @@ test-faults: setup ## kills, freezes and outages in the middle of training
 
 bench: setup ## measures the figures and writes bench/RESULTS.md
 	$(BIN)/python -m bench
+
+bench-training: setup ## trains on real data and measures; DATA=folder of the datasets, NAMES="digits wnut17" for some
+	@test -n "$(DATA)" || { echo 'make bench-training DATA=DIR: the folder that holds the datasets (fashion-mnist, sst2, wnut17, ...)'; exit 2; }
+	$(BIN)/python -m bench.training $(NAMES) --data $(DATA)
 
 migrate: setup ## brings the ledger that TRAINYARD_DATABASE_URL names to the newest schema
 	$(BIN)/python -m api migrate
