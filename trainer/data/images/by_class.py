@@ -81,7 +81,7 @@ def placed(names: Sequence[str], findings: Findings) -> Iterator[tuple[str, str 
 
     The class is the first folder, or the second where the first says a split. Folders that hold everything do not count.
     """
-    paths = {name: [step for step in name.replace("\\", "/").split("/") if step not in ("", ".")] for name in names}
+    paths = {name: [step for step in name.replace("\\", "/").split("/") if step not in ("", ".", "..")] for name in names}
     paths = {name: steps for name, steps in paths.items() if steps and not _is_hidden(steps)}
     images = [name for name, steps in paths.items() if steps[-1].lower().endswith(SUFFIXES)]
     outer = _num_outer_folders([paths[name] for name in images])

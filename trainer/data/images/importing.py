@@ -38,6 +38,9 @@ def import_images(root: Path, knobs: Data, out: Path) -> None:
     rows, keys = write_images(listing, shape, out / "images.npy", findings)
     findings.settle(knobs.on_bad_rows)
     classes = in_order([listing.labels[row] for row in rows])
+    if len(classes) == 1:
+        findings.fatal(f"all images are of one class, {classes[0]!r}; two at least are needed")
+    findings.settle(knobs.on_bad_rows)
     number = {label: position for position, label in enumerate(classes)}
     np.save(out / "labels.npy", np.array([number[listing.labels[row]] for row in rows], dtype=np.int64))
     (out / "classes.json").write_text(json.dumps(_distinct([listing.names.get(label, str(label)) for label in classes])))
