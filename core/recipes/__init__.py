@@ -7,12 +7,14 @@ from pydantic import Field, TypeAdapter, ValidationError
 from core.errors import InvalidInput, Problem
 from core.recipes.causal_language_modeling import CausalLanguageModelingSpec
 from core.recipes.image_classification import ImageClassificationSpec
+from core.recipes.masked_language_modeling import MaskedLanguageModelingSpec
 from core.recipes.scripted import ScriptedSpec
 from core.recipes.tabular import TabularSpec
+from core.recipes.text_classification import TextClassificationSpec
 from core.spec import JobSpec
 
 AnyJobSpec = Annotated[
-    CausalLanguageModelingSpec | ImageClassificationSpec | ScriptedSpec | TabularSpec,
+    CausalLanguageModelingSpec | ImageClassificationSpec | ScriptedSpec | TabularSpec | MaskedLanguageModelingSpec | TextClassificationSpec,
     Field(discriminator="recipe"),
 ]
 

@@ -19,8 +19,11 @@ FAMILIES: dict[str, str] = {
     "encoder-tagger": "trainer.models.encoder:EncoderTagger",
     "encoder-masked-lm": "trainer.models.encoder:EncoderMaskedLM",
     "gpt": "trainer.models.gpt:GPT",
+    "transformers": "trainer.models.hf:build_hf",
     "tabular-mlp": "trainer.models.tabular.mlp:TabularMlp",
     "ft-transformer": "trainer.models.tabular.ft_transformer:FTTransformer",
+    "text-cnn": "trainer.models.text_cnn:TextCnn",
+    "recurrent": "trainer.models.recurrent:RecurrentClassifier",
 }
 
 

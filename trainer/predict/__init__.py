@@ -6,8 +6,11 @@ from trainer.predict.predictor import BadInput, Predictor
 
 # recipe -> "module:class", by name, so that a prediction imports what it needs and nothing else.
 PREDICTORS: dict[str, str] = {
+    "causal-language-modeling": "trainer.predict.causal_language_modeling:Predictor",
     "image-classification": "trainer.predict.image_classification:Predictor",
     "tabular": "trainer.predict.tabular:Predictor",
+    "text-classification": "trainer.predict.text_classification:Predictor",
+    "masked-language-modeling": "trainer.predict.masked_language_modeling:Predictor",
 }
 
 

@@ -33,7 +33,7 @@ def main() -> None:
     # The input is looked at before the weights are read: a mistyped name is answered at once.
     config = read_config(asked.model)
     found = predictor_class(config["recipe"])
-    inputs = find_inputs(asked.input, found.suffixes)
+    inputs = find_inputs(asked.input, found.suffixes, or_texts=found.or_texts)
     predictor = found(asked.model, config, load_model(asked.model, config, device))
     predictor.batch_size = asked.batch_size
     with torch.inference_mode():

@@ -8,9 +8,14 @@ from trainer.predict.predictor import BadInput
 STDIN = "-"
 
 
-def find_inputs(given: str, suffixes: tuple[str, ...]) -> list[Path] | list[str]:
-    """Files when the predictor takes files of these suffixes, else texts. Raises BadInput when there is nothing to predict."""
-    return find_files(given, suffixes) if suffixes else find_texts(given)
+def find_inputs(given: str, suffixes: tuple[str, ...], *, or_texts: bool = False) -> list[Path] | list[str]:
+    """Files when the predictor takes files of these suffixes, else texts. Raises BadInput when there is nothing to predict.
+
+    ``or_texts``: it takes both, and what names no such file is a text.
+    """
+    if not suffixes or (or_texts and not _names_files(given, suffixes)):
+        return find_texts(given)
+    return find_files(given, suffixes)
 
 
 def find_files(given: str, suffixes: tuple[str, ...]) -> list[Path]:
@@ -45,6 +50,13 @@ def _exists(path: Path) -> bool:
         return path.exists()
     except (OSError, ValueError):
         return False
+
+
+def _names_files(given: str, suffixes: tuple[str, ...]) -> bool:
+    path = Path(given)
+    if not _exists(path):
+        return False
+    return any(file.suffix.lower() in suffixes for file in (path.rglob("*") if path.is_dir() else [path]))
 
 
 def _one_file(path: Path, suffixes: tuple[str, ...]) -> Path:

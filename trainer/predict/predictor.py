@@ -21,6 +21,7 @@ class Predictor(ABC):
     """
 
     suffixes: ClassVar[tuple[str, ...]] = ()
+    or_texts: ClassVar[bool] = False  # takes texts as well, where no file of these suffixes is meant
 
     def __init__(self, folder: Path, config: dict[str, Any], model: nn.Module) -> None:
         self.folder = folder
