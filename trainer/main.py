@@ -28,7 +28,8 @@ from trainer.determinism import settle
 from trainer.errors import BadRunFile, PeerLost, StorageFailed
 from trainer.gauges import Gauges
 from trainer.learner import WEIGHTS, new_learner, plain_model
-from trainer.loop import Training, train
+from trainer.loop import Training
+from trainer.memory import train_within_memory
 from trainer.metrics import Reporter
 from trainer.parallel import COLLECTIVE_TIMEOUT, full_weights, is_peer_loss, join_ranks, leave
 from trainer.plan import plan_run
@@ -83,7 +84,7 @@ def do_attempt(root: Path, stop: StopFlag) -> int:
     plan = plan_run(run, task, learner.model, state)
     feed = Feed(run, task, plan)
     training = Training(run=run, task=task, learner=learner, plan=plan, feed=feed, checkpoints=checkpoints, gauges=Gauges(run, task))
-    is_complete = train(training, state)
+    is_complete = train_within_memory(training, state)
     feed.close()
     if not is_complete:
         run.report.line(f"stopped at step {state.step}, as asked")
