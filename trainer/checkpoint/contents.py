@@ -8,6 +8,8 @@ import torch
 
 from trainer.checkpoint.optimizer_state import memory_numbers, memory_tensors, set_numbers
 from trainer.determinism import capture_random_state
+from trainer.parallel import Ranks
+from trainer.shards import is_sharded
 from trainer.state import Learner, Run, State
 from trainer.tensor_files import Tensors
 
@@ -18,7 +20,7 @@ RANDOM = "random."
 @dataclass(frozen=True, slots=True)
 class Contents:
     """Copies on the CPU that training cannot change any more. ``shared`` are of the whole run, ``own`` of this rank: buffers
-    hold statistics of what it saw, and so do their averages and their best.
+    hold statistics of what it saw, and so do their averages and their best. Of what all ranks have alike each copies a part.
     """
 
     state: State
@@ -33,7 +35,7 @@ def take(run: Run, learner: Learner, state: State) -> Contents:
     random_tensors, random_others = capture_random_state(run.ranks.device)
     return Contents(
         state=state.model_copy(deep=True),
-        shared={name: _copy(tensor) for name, tensor in shared_tensors(learner).items()},
+        shared={name: _copy(tensor) for name, tensor in part_of(run.ranks, shared_tensors(learner)).items()},
         learner={
             "optimizer": memory_numbers(learner.model, learner.optimizer),
             "average": None if learner.average is None else learner.average.num_updates,
@@ -51,6 +53,19 @@ def shared_tensors(learner: Learner) -> Tensors:
     """By their names in a checkpoint; not copies. On every rank the same, or its shards of the same."""
     own = own_tensors(learner)
     return {name: tensor for name, tensor in _tensors(learner).items() if name not in own}
+
+
+def part_of(ranks: Ranks, tensors: Tensors) -> Tensors:
+    """What this rank has to write: its shards, and its share in bytes of the tensors that every rank has whole."""
+    num_bytes = [0] * ranks.world_size
+    part: Tensors = {}
+    for name, tensor in tensors.items():
+        writer = ranks.rank if is_sharded(tensor) else num_bytes.index(min(num_bytes))
+        if writer == ranks.rank:
+            part[name] = tensor
+        if not is_sharded(tensor):
+            num_bytes[writer] += tensor.nbytes
+    return part
 
 
 def own_tensors(learner: Learner) -> Tensors:
