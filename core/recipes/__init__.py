@@ -8,13 +8,14 @@ from core.errors import InvalidInput, Problem
 from core.recipes.causal_language_modeling import CausalLanguageModelingSpec
 from core.recipes.image_classification import ImageClassificationSpec
 from core.recipes.masked_language_modeling import MaskedLanguageModelingSpec
+from core.recipes.recommendation import RecommendationSpec
 from core.recipes.scripted import ScriptedSpec
 from core.recipes.tabular import TabularSpec
 from core.recipes.text_classification import TextClassificationSpec
 from core.spec import JobSpec
 
 AnyJobSpec = Annotated[
-    CausalLanguageModelingSpec | ImageClassificationSpec | ScriptedSpec | TabularSpec | MaskedLanguageModelingSpec | TextClassificationSpec,
+    CausalLanguageModelingSpec | ImageClassificationSpec | RecommendationSpec | ScriptedSpec | TabularSpec | MaskedLanguageModelingSpec | TextClassificationSpec,
     Field(discriminator="recipe"),
 ]
 

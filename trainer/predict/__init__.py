@@ -11,6 +11,7 @@ PREDICTORS: dict[str, str] = {
     "tabular": "trainer.predict.tabular:Predictor",
     "text-classification": "trainer.predict.text_classification:Predictor",
     "masked-language-modeling": "trainer.predict.masked_language_modeling:Predictor",
+    "recommendation": "trainer.predict.recommendation:Predictor",
 }
 
 

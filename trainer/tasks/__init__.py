@@ -13,6 +13,7 @@ TASKS: dict[str, str] = {
     "tabular": "trainer.tasks.tabular:Tabular",
     "text-classification": "trainer.tasks.text_classification:TextClassification",
     "masked-language-modeling": "trainer.tasks.masked_language_modeling:MaskedLanguageModeling",
+    "recommendation": "trainer.tasks.recommendation:Recommendation",
 }
 
 
