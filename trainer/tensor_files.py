@@ -1,12 +1,10 @@
 """Tensors to files and back, by safetensors: no pickle, nothing executes, and the same tensors give the same bytes."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch.optim import Optimizer
 
 from trainer.errors import StorageFailed
 
@@ -37,17 +35,3 @@ def read_tensors(path: Path) -> Tensors:
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise StorageFailed(f"{path.parent.name}/{path.name} cannot be read: {error}") from error
-
-
-def optimizer_tensors(optimizer: Optimizer) -> Tensors:
-    """The optimiser's memory as ``<number of the parameter>.<name>``. Its knobs are not in it: the spec has those."""
-    states: dict[int, dict[str, Any]] = optimizer.state_dict()["state"]
-    return {f"{index}.{name}": value for index, state in states.items() for name, value in state.items() if isinstance(value, torch.Tensor)}
-
-
-def load_optimizer_tensors(optimizer: Optimizer, tensors: Tensors) -> None:
-    states: dict[int, dict[str, torch.Tensor]] = {}
-    for key, tensor in tensors.items():
-        index, name = key.split(".", 1)
-        states.setdefault(int(index), {})[name] = tensor
-    optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
