@@ -45,8 +45,8 @@ def test_every_problem_is_told_at_once_with_its_pointer() -> None:
     [
         ("{", "", "Invalid JSON"),
         ("[]", "", "should be an object"),
-        ("{}", "", "recipe must be one of image-classification, scripted"),
-        ('{"recipe": "alchemy"}', "", "recipe must be one of image-classification, scripted"),
+        ("{}", "", f"recipe must be one of {', '.join(sorted(RECIPES))}"),
+        ('{"recipe": "alchemy"}', "", f"recipe must be one of {', '.join(sorted(RECIPES))}"),
         ('{"recipe": "image-classification"}', "/dataset", "Field required"),
     ],
 )
@@ -66,6 +66,13 @@ def test_text_that_is_no_spec_is_refused_with_what_would_be(text: str, pointer: 
         ({"dataset": {}}, "/dataset"),
         ({"base_model": {"job": "job_1"}}, "/base_model/job"),
         ({"model": {"depth": 9}}, "/model"),
+        ({"model": {"family": "transformer"}}, "/model"),
+        ({"model": {"family": "vgg", "depth": 12}}, "/model/depth"),
+        ({"model": {"family": "vit", "width": 100, "heads": 3}}, "/model"),
+        ({"data": {"image_size": 2}}, "/data/image_size"),
+        ({"data": {"image_size": "large"}}, "/data/image_size"),
+        ({"training": {"batch_size": 0}}, "/training/batch_size"),
+        ({"training": {"progressive": {"size": 1.0}}}, "/training/progressive/size"),
         ({"resources": {"nodes": 0}}, "/resources/nodes"),
         ({"resources": {"devices_per_node": True}}, "/resources/devices_per_node"),
         ({"training": {"learning_rate": "0.1"}}, "/training/learning_rate"),
@@ -92,6 +99,18 @@ def test_a_deterministic_job_leaves_nothing_to_the_node() -> None:
     assert "training.precision" in message
     fixed = {**DIGITS, "deterministic": True, "resources": {"accelerator": "cpu"}}
     assert parse_spec(json.dumps(fixed)).deterministic
+
+
+def test_a_family_says_which_knobs_a_model_has() -> None:
+    def family(**model: Any) -> str:
+        spec = parse_spec(json.dumps({**DIGITS, "model": model, "training": {"batch_size": "auto", "learning_rate": "auto"}}))
+        assert isinstance(spec, ImageClassificationSpec)
+        assert parse_spec(spec.model_dump_json()) == spec
+        return spec.model.family
+
+    named = [family(family=name) for name in ("alexnet", "vgg", "googlenet", "resnet", "vit")]
+    assert named == ["alexnet", "vgg", "googlenet", "resnet", "vit"]
+    assert family(depth=50) == "resnet"
 
 
 def test_a_spec_cannot_be_changed_once_it_is_read() -> None:
