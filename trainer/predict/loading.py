@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from core.manifest import ManifestError, verify
+from core.manifest import MANIFEST, ManifestError, verify
 from trainer.errors import StorageFailed
 from trainer.models import FAMILIES, build
 from trainer.predict.predictor import BadInput
@@ -27,14 +27,15 @@ def load_model(folder: Path, config: dict[str, Any], device: str) -> nn.Module:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Our part of config.json, after every file was compared with the manifest.
+    """Our part of config.json, after every file was compared with the manifest, where there is one.
 
     Raises BadInput for what is no package, is damaged, or was made by a trainer that this one does not understand.
     """
     if not folder.is_dir():
         raise BadInput(f"{folder} is no folder")
     try:
-        verify(folder)
+        if (folder / MANIFEST).exists():  # files that were downloaded one by one were compared then
+            verify(folder)
         content: dict[str, Any] = json.loads((folder / "config.json").read_text("utf-8"))
     except ManifestError as error:
         raise BadInput(f"{folder} is no whole package: {error}") from None
