@@ -17,7 +17,7 @@ class Findings:
         self.counts: dict[str, int] = {}
         self._fatal: list[str] = []
         self._num_fatal = 0
-        self._bad: list[str] = []
+        self._bad: list[tuple[str, int, str]] = []
         self._num_bad = 0
         self._bad_rows: set[tuple[str | None, int | None]] = set()
 
@@ -26,7 +26,7 @@ class Findings:
         self._num_bad += 1
         self._bad_rows.add((file, row) if row is not None else (file, -self._num_bad))
         if len(self._bad) < MOST_SPELLED_OUT:
-            self._bad.append(placed(what, file, row, column))
+            self._bad.append((file or "", row or 0, placed(what, file, row, column)))
 
     def fatal(self, what: str, *, file: str | None = None, row: int | None = None, column: str | None = None) -> None:
         """Something that fails the job whatever ``on_bad_rows`` says."""
@@ -52,7 +52,7 @@ class Findings:
         fails = on_bad_rows == "fail"
         if not self._num_fatal and not (fails and self._num_bad):
             return
-        problems = self._fatal + (self._bad if fails else [])
+        problems = self._fatal + (self._bad_in_order() if fails else [])
         total = self._num_fatal + (self._num_bad if fails else 0)
         spelled = _as_many_as_fit(problems[:MOST_SPELLED_OUT])
         if total > len(spelled):
@@ -64,7 +64,12 @@ class Findings:
 
     def report(self) -> dict[str, Any]:
         """For data_report.json: counts, and the rows that were left out, the first ones spelled out."""
-        return {"rows_dropped": len(self._bad_rows), "counts": dict(sorted(self.counts.items())), "problems": list(self._bad)}
+        return {"rows_dropped": len(self._bad_rows), "counts": dict(sorted(self.counts.items())), "problems": self._bad_in_order()}
+
+    def _bad_in_order(self) -> list[str]:
+        """File after file as they were read, each from its first row on, whatever looked at which row first."""
+        files = list(dict.fromkeys(file for file, _, _ in self._bad))
+        return [text for file, _, text in sorted(self._bad, key=lambda bad: (files.index(bad[0]), bad[1]))]
 
 
 def _as_many_as_fit(problems: list[str]) -> list[str]:
