@@ -4,8 +4,6 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 import torch
-import torch.distributed as dist
-from torch.optim import Optimizer
 
 from core.recipes.sections.training import TrainingKnobs
 
@@ -31,16 +29,6 @@ def autocast(device: torch.device, knobs: TrainingKnobs) -> AbstractContextManag
 
 
 def scaler(device: torch.device, knobs: TrainingKnobs) -> torch.amp.GradScaler | None:
-    """For fp16, whose smallest gradients would vanish: the loss is scaled up, the gradient down again."""
-    return RanksScaler(device.type) if chosen_precision(device, knobs) == "fp16" else None
-
-
-class RanksScaler(torch.amp.GradScaler):
-    """Where each rank holds a part of the gradient, an infinite number in one part makes all ranks skip the update."""
-
-    def unscale_(self, optimizer: Optimizer) -> None:
-        super().unscale_(optimizer)
-        if not dist.is_initialized() or dist.get_world_size() == 1:
-            return
-        for found in self._per_optimizer_states[id(optimizer)]["found_inf_per_device"].values():
-            dist.all_reduce(found, op=dist.ReduceOp.MAX)
+    """For fp16, whose smallest gradients would vanish: the loss is scaled up, the gradient down again. An infinite number in any
+    rank's part of the gradient makes all skip the update."""
+    return torch.amp.GradScaler(device.type) if chosen_precision(device, knobs) == "fp16" else None

@@ -1,17 +1,19 @@
 """A checkpoint is taken up by any number of ranks, by any strategy, at the very row where it was left."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tests.trainer.launching import Launch, WarmParent
 from tests.trainer.on_ranks import OnRanks
 from tests.trainer.programs.resuming import BATCH, NUM_ROWS, Remembering
 from trainer.data.batches import order_of_epoch
 
-PROGRAM = "tests.trainer.programs.resuming:learn"
+MODULE = "tests.trainer.programs.resuming"
 
 Answers = list[dict[str, Any]]
 Learn = Callable[..., Answers]
@@ -26,7 +28,7 @@ def learn(tmp_path_factory: pytest.TempPathFactory, warm_parent: WarmParent) -> 
     def run(num_ranks: int, *, after: Answers | None = None, **arguments: Any) -> Answers:
         folder = root / f"learn{on_ranks.launch.num_made}"
         return on_ranks(
-            PROGRAM, num_ranks=num_ranks, folder=str(folder), resume_from=after[0]["checkpoint"] if after else None, **arguments
+            f"{MODULE}:learn", num_ranks=num_ranks, folder=str(folder), resume_from=after[0]["checkpoint"] if after else None, **arguments
         )
 
     return run
@@ -80,6 +82,33 @@ def test_statistics_of_the_ranks_become_their_mean(learn: Learn) -> None:
     name = "blocks.3.0.running_mean"
     mean = (torch.tensor(first[0]["weights"][name]) + torch.tensor(first[1]["weights"][name])) / 2
     torch.testing.assert_close(torch.tensor(second[0]["weights"][name]), mean)
+
+
+def test_what_training_does_after_a_save_is_not_in_it(on_ranks: OnRanks, tmp_path: Path) -> None:
+    for answer in on_ranks(f"{MODULE}:save_twice", folder=str(tmp_path / "run")):
+        assert answer["loaded"] == answer["saved"]
+        assert 0 <= answer["stalls"][1] <= 1, "the same step is not written again"
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-000000000001"]
+    assert answer["told"] == 1
+
+
+def test_a_write_that_fails_behind_training_fails_every_rank(on_ranks: OnRanks, tmp_path: Path) -> None:
+    answers = on_ranks(f"{MODULE}:fail_to_write", folder=str(tmp_path / "run"))
+
+    assert answers[0] == answers[1]
+    assert answers[0]["said"].startswith("a checkpoint could not be prepared: ")
+    assert ".tmp-step-000000000002-1" in answers[0]["said"]
+    assert answers[0]["left"] == ["step-000000000001"]
+
+
+def test_no_file_of_a_checkpoint_is_a_pickle(learn: Learn) -> None:
+    folder = Path(learn(2, stop_after=2, norms=True)[0]["checkpoint"])
+
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} == {".json", ".safetensors"}
+    for path in files:
+        assert path.suffix == ".json" or load_file(path), path
+    assert len([path for path in files if path.parent.name == "tensors"]) == 2, "each rank wrote its part"
 
 
 def rows_by_step(answers: Answers) -> dict[tuple[int, int], list[int]]:

@@ -1,6 +1,8 @@
 """However a model is spread over ranks, it learns what it would learn on one."""
 
+from copy import deepcopy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,9 +11,11 @@ import torch
 from core.recipes.sections.training import TrainingKnobs
 from tests.trainer.launching import Launch, WarmParent
 from tests.trainer.on_ranks import OnRanks
-from tests.trainer.programs.learning import Stack, curves, run_of
-from trainer.parallel import Ranks
-from trainer.parallel.strategies import chosen_strategy, memory_of
+from tests.trainer.programs.learning import WIDTH, Block, Stack, curves, run_of
+from trainer.models.gpt import GPT
+from trainer.parallel import Ranks, wrap
+from trainer.parallel.recomputing import recompute
+from trainer.parallel.strategies import memory_of, share_blocks
 
 CASES: dict[str, dict[str, Any]] = {
     "ddp": {"strategy": "ddp"},
@@ -74,10 +78,10 @@ def test_activations_that_are_computed_again_change_no_bit(on_two: Answer, strat
 
 
 def test_frozen_weights_stay(on_two: Answer) -> None:
-    before = Stack.__name__, seeded_sums()
+    before = seeded_sums()
     for strategy in ("ddp", "fsdp"):
         sums = on_two[f"{strategy} head"]["sums"]
-        assert {name for name in sums if sums[name] != before[1][name]} == {"head.weight", "head.bias"}
+        assert {name for name in sums if sums[name] != before[name]} == {"head.weight", "head.bias"}
 
 
 @pytest.mark.parametrize("num_ranks", [2, 4])
@@ -89,16 +93,35 @@ def test_blocks_that_two_ranks_share_learn_as_whole_ones(on_one: Answer, folder:
         expect_equal(answer["gpt shared"], on_one["gpt"], within=2e-5)
 
 
-def test_auto_shards_what_does_not_fit(tmp_path: Path) -> None:
-    knobs = TrainingKnobs()
-    with torch.device("meta"):
-        small, large = torch.nn.Linear(10, 10), torch.nn.Linear(10_000_000, 10_000_000)
-    two = Ranks(rank=0, world_size=2, device=torch.device("cpu"))
-    alone = run_of(ALONE, tmp_path)
+def test_auto_shards_what_does_not_fit(on_ranks: OnRanks, tmp_path: Path) -> None:
+    for answer in on_ranks("tests.trainer.programs.learning:choices", folder=str(tmp_path / "run")):
+        assert answer == {"small": "ddp", "huge": "fsdp", "as told": "ddp", "held": 12, "whole": 24}
 
-    assert chosen_strategy(alone, knobs, large) == "ddp", "there is nobody to share it with"
+
+def test_one_rank_shards_nothing(tmp_path: Path) -> None:
+    model = Stack()
+    assert wrap(run_of(ALONE, tmp_path), TrainingKnobs(strategy="fsdp"), model) is model
     assert memory_of(ALONE.device, 2) == memory_of(ALONE.device, 1) / 2
-    del two, small
+
+
+def test_blocks_that_cannot_be_shared_are_refused() -> None:
+    three: Any = SimpleNamespace(size=lambda: 3)
+    with pytest.raises(ValueError, match="has no blocks that ranks could share"):
+        share_blocks(Stack(), three)
+    with pytest.raises(ValueError, match="4 attention heads cannot be shared equally by 3 ranks"):
+        share_blocks(GPT(vocabulary=5, context=3, num_layers=1, num_heads=4, width=8), three)
+
+
+def test_a_copy_of_a_recomputing_block_is_its_own() -> None:
+    block = Block()
+    recompute(block)
+    twin = deepcopy(block)
+    with torch.no_grad():
+        for parameter in twin.parameters():
+            parameter.zero_()
+    x = torch.randn(2, WIDTH)
+    assert torch.equal(twin(x), x)
+    assert list(block.state_dict()) == list(Block().state_dict())
 
 
 def expect_equal(answer: dict[str, Any], expected: dict[str, Any], *, within: float) -> None:

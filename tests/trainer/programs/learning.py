@@ -14,7 +14,9 @@ from trainer.metrics import Reporter
 from trainer.models.gpt import GPT
 from trainer.optim import new_optimizer
 from trainer.parallel import Ranks, clip_gradient, full_weights, gradient_norm, no_sync, wrap
+from trainer.parallel.strategies import chosen_strategy
 from trainer.precision import autocast
+from trainer.shards import own_part
 from trainer.state import Run
 from trainer.stop import StopFlag
 
@@ -104,3 +106,18 @@ def loss_of(wrapped: nn.Module, model: nn.Module, rows: torch.Tensor) -> torch.T
     if isinstance(model, GPT):
         return functional.cross_entropy(wrapped(rows[:, :-1]).float().flatten(0, 1), rows[:, 1:].flatten())
     return functional.mse_loss(wrapped(rows).float(), rows.sum(dim=1, keepdim=True).sin())
+
+
+def choices(ranks: Ranks, folder: str) -> dict[str, Any]:
+    """What "auto" comes to for a small and a huge model, and how many weights each rank holds of a sharded one."""
+    run = run_of(ranks, folder)
+    with torch.device("meta"):
+        small, huge = nn.Linear(10, 10), nn.Linear(10_000_000, 10_000_000)
+    sharded = wrap(run, TrainingKnobs(strategy="fsdp"), nn.Linear(6, 4))
+    return {
+        "small": chosen_strategy(run, TrainingKnobs(), small),
+        "huge": chosen_strategy(run, TrainingKnobs(), huge),
+        "as told": chosen_strategy(run, TrainingKnobs(strategy="ddp"), huge),
+        "held": own_part(sharded.weight.detach()).numel(),
+        "whole": full_weights(sharded)["weight"].numel(),
+    }

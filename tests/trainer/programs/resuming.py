@@ -8,10 +8,12 @@ from torch import nn
 from torch.nn import functional
 
 from core.recipes.sections.training import TrainingKnobs
+from core.run_dir import ProgressFile, read_model
 from tests.trainer.programs.learning import Stack, run_of
 from trainer.checkpoint import Checkpointer
 from trainer.data.feed import Feed
 from trainer.determinism import generator
+from trainer.errors import StorageFailed
 from trainer.gauges import Gauges
 from trainer.learner import new_learner
 from trainer.loop import Training, train
@@ -100,3 +102,45 @@ def replace_weights(model: nn.Module, weights: dict[str, torch.Tensor] | None) -
         return {}
     model.load_state_dict(weights)
     return {name: tensor.tolist() for name, tensor in full_weights(model).items()}
+
+
+def fail_to_write(ranks: Ranks, folder: str) -> dict[str, Any]:
+    """The first rank's disk refuses the second checkpoint, which nobody waits for; then all agree about it, as a step does."""
+    run = run_of(ranks, folder)
+    knobs = TrainingKnobs(strategy="ddp")
+    learner = new_learner(run, Remembering(run, knobs, stop_after=None, norms=False))
+    checkpoints = Checkpointer(run)
+    checkpoints.save(learner, State(step=1), wait=True)
+    if ranks.is_first:
+        (run.dir.checkpoints / ".tmp-step-000000000002-1").write_text("in the way")
+    ranks.sum([0.0])
+    checkpoints.save(learner, State(step=2))
+    while not ranks.sum([float(checkpoints.has_failed)])[0]:
+        pass
+    try:
+        checkpoints.raise_failure()
+    except StorageFailed as error:
+        return {"said": str(error), "left": [path.name for path in run.dir.complete_checkpoints()]}
+    return {}
+
+
+def save_twice(ranks: Ranks, folder: str) -> dict[str, Any]:
+    """Weights change right after a save; the step of a checkpoint that is complete is told."""
+    run = run_of(ranks, folder)
+    task = Remembering(run, TrainingKnobs(strategy="ddp", batch_size=BATCH), stop_after=None, norms=True)
+    learner = new_learner(run, task)
+    checkpoints = Checkpointer(run)
+    saved = {name: tensor.tolist() for name, tensor in learner.weights().items()}
+    stall = checkpoints.save(learner, State(step=1))
+    for parameter in learner.model.parameters():
+        parameter.data.fill_(7.0)
+    checkpoints.finish()
+    again = checkpoints.save(learner, State(step=1), wait=True)
+    checkpoints.load(learner, run.dir.checkpoint(1))
+    told = read_model(run.dir.progress, ProgressFile)
+    return {
+        "saved": saved,
+        "loaded": {name: tensor.tolist() for name, tensor in learner.weights().items()},
+        "stalls": [stall, again],
+        "told": told.checkpoint_step if told else None,
+    }
