@@ -16,9 +16,10 @@ from matplotlib.figure import Figure
 from trainer.package.contents import Confusion
 from trainer.package.curves import Curve, by_split, first_step, panels, read_curves
 
-MAX_PANELS = 6
+MAX_PANELS = 4
 MAX_NAMED_CLASSES = 40
 MAX_COUNTED_CLASSES = 20
+MAX_NAME = 20
 # Text stays text in the SVG; its ids come from the salt and not from a random number.
 # A dollar sign in a label is no formula.
 STYLE: Any = {"svg.hashsalt": "trainyard", "svg.fonttype": "none", "text.parse_math": False, "axes.grid": True, "grid.alpha": 0.3}
@@ -50,7 +51,10 @@ def _curves_figure(content: dict[str, dict[str, Curve]]) -> Figure:
     """A panel for each metric, a line for each split."""
     columns = min(len(content), 2)
     rows = -(-len(content) // columns)
-    figure = Figure(figsize=(6.4 if columns == 1 else 9.6, 3.6 * rows if rows == 1 else 3 * rows), layout="tight")
+    width, height = (6.4 if columns == 1 else 9.6), 3.2 * rows
+    figure = Figure(figsize=(width, height))
+    # Margins in inches: letting matplotlib find them by itself draws everything twice.
+    figure.subplots_adjust(0.7 / width, 0.55 / height, 1 - 0.15 / width, 1 - 0.4 / height, wspace=0.2, hspace=0.4)
     grid = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes, (title, lines) in zip(grid, content.items(), strict=False):
         for name, curve in lines.items():
@@ -67,9 +71,11 @@ def _curves_figure(content: dict[str, dict[str, Curve]]) -> Figure:
 
 def _confusion_figure(labels: list[str], counts: npt.NDArray[np.int64]) -> Figure:
     """Shares of each label's rows, so that rare classes are as visible as frequent ones; the counts are written in."""
-    side = min(10.0, 3.5 + 0.3 * len(labels))
-    figure = Figure(figsize=(side, side), layout="tight")
-    axes = figure.subplots()
+    longest = max(map(len, labels)) if len(labels) <= MAX_NAMED_CLASSES else 4
+    margin, side = 0.6 + 0.075 * min(longest, MAX_NAME), min(9.0, 2.5 + 0.3 * len(labels))
+    figure = Figure(figsize=(side + margin, side + margin))
+    share = margin / (side + margin)
+    axes = figure.add_axes((share, share, 0.98 - share, 0.98 - share))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.grid(visible=False)
@@ -85,7 +91,7 @@ def _confusion_figure(labels: list[str], counts: npt.NDArray[np.int64]) -> Figur
 
 
 def _name_classes(axes: Axes, labels: list[str]) -> None:
-    short = [label if len(label) <= 20 else f"{label[:19]}…" for label in labels]
+    short = [label if len(label) <= MAX_NAME else f"{label[: MAX_NAME - 1]}…" for label in labels]
     axes.set_xticks(range(len(labels)), short, rotation=90, fontsize=7)
     axes.set_yticks(range(len(labels)), short, fontsize=7)
 
@@ -93,6 +99,5 @@ def _name_classes(axes: Axes, labels: list[str]) -> None:
 def _save(figure: Figure, stem: Path) -> list[Path]:
     png, svg = stem.with_suffix(".png"), stem.with_suffix(".svg")
     figure.savefig(png)
-    figure.set_layout_engine("none")  # it is laid out: not a second time
     figure.savefig(svg, metadata={"Date": None})
     return [png, svg]
