@@ -90,7 +90,7 @@ def freeze(model: nn.Module, fine_tuning: FineTuning, *, fresh: frozenset[str] =
         names = {parameter: name for name, parameter in model.named_parameters()}
         importlib.import_module("trainer.lora").inject(model, targets, fine_tuning)
         # The output of a language model is its input table too, learned as the rest was; any other head is new to its task.
-        _train({p for p, name in names.items() if _is_in_head(model, name) and (name in fresh or not _is_embedding(model))})
+        _train({p for p, name in names.items() if _is_in_head(model, name) and (name in fresh or not _is_pretrained_head(model))})
     else:
         model.requires_grad_(False)
         _train({parameter for name, parameter in model.named_parameters() if _is_in_head(model, name)})
@@ -118,8 +118,8 @@ def _is_in_head(model: nn.Module, name: str) -> bool:
     return any(name == head or name.startswith(head.rstrip(".") + ".") for head in getattr(model, "head_names", ()))
 
 
-def _is_embedding(model: nn.Module) -> bool:
-    return bool(getattr(model, "head_is_embedding", False))
+def _is_pretrained_head(model: nn.Module) -> bool:
+    return bool(getattr(model, "head_is_pretrained", False))
 
 
 def _last_blocks(model: nn.Module, num: int) -> list[nn.Module]:

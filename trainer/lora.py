@@ -6,6 +6,7 @@ Loaded by name from ``trainer.fine_tuning``: PEFT imports Transformers, which ta
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 from core.recipes.sections.fine_tuning import FineTuning
 
@@ -20,6 +21,8 @@ def inject(model: nn.Module, targets: tuple[str, ...], fine_tuning: FineTuning) 
         lora_alpha=fine_tuning.lora_alpha,  # type: ignore[arg-type]  # any number will do
         lora_dropout=fine_tuning.lora_dropout,
         target_modules=list(targets),
+        # GPT-2 of the Transformers library keeps its matrices transposed; its other models have plain linear layers.
+        fan_in_fan_out=any(isinstance(module, Conv1D) and name.endswith(targets) for name, module in model.named_modules()),
     )
     inject_adapter_in_model(config, model)
 

@@ -46,10 +46,15 @@ Record = tuple[Turn, ...]
 
 @dataclass(slots=True)
 class Corpus:
-    """``in_rows``: each record is trained on by itself; else the records of a split are one long row of tokens."""
+    """``format`` is one of the knob's values but auto."""
 
-    in_rows: bool
+    format: str
     records: dict[str, list[Record]] = field(default_factory=dict)
+
+    @property
+    def in_rows(self) -> bool:
+        """Each record is trained on by itself; else the records of a split are one long row of tokens."""
+        return self.format in ("chat", "completions")
 
     def texts(self, split: str) -> list[str]:
         return [turn.text for record in self.records[split] for turn in record]
@@ -59,14 +64,14 @@ def read_corpus(root: Path, knobs: Data, *, seed: int, findings: Findings) -> Co
     """What cannot be used becomes findings; ``Findings.settle`` is the caller's."""
     wanted = knobs.format
     if wanted == "text" or (wanted == "auto" and find_parts(root, TEXTS) and not find_parts(root, tuple(READERS))):
-        return Corpus(in_rows=False, records=_read_texts(root, knobs, findings))
+        return Corpus("text", _read_texts(root, knobs, findings))
     table = read_table(root, findings, split_column=knobs.split_column)
     if findings.has_fatal:
-        return Corpus(in_rows=True, records={split: [] for split in SPLITS})
+        return Corpus("documents", {split: [] for split in SPLITS})
     chosen = _by_columns(table, knobs) if wanted == "auto" else wanted
     read = {"documents": _documents, "chat": _chats, "completions": _completions}[chosen]
     records = read(table, knobs, findings)
-    return Corpus(in_rows=chosen != "documents", records=_split(records, table, knobs, seed=seed, findings=findings))
+    return Corpus(chosen, _split(records, table, knobs, seed=seed, findings=findings))
 
 
 def _by_columns(table: Table, knobs: Data) -> str:
@@ -161,15 +166,7 @@ def _turn(role: str, content: str) -> Turn:
     return Turn(content, counts=role == "assistant", mark=ROLES[role])
 
 
-def chat_turns(messages: list[dict[str, str]]) -> Record:
-    """A checked conversation, as the training data had it; ValueError says what is wrong with it."""
-    problem = _problem_of(messages, to_be_answered=True)
-    if problem is not None:
-        raise ValueError(problem)
-    return tuple(_turn(message["role"], message["content"]) for message in messages)
-
-
-def _problem_of(messages: Any, *, to_be_answered: bool = False) -> str | None:
+def _problem_of(messages: Any) -> str | None:
     """What is wrong with the messages of a chat; None when nothing is."""
     if not isinstance(messages, list) or not messages:
         return "it is not a list of messages"
@@ -180,7 +177,7 @@ def _problem_of(messages: Any, *, to_be_answered: bool = False) -> str | None:
             return f"message {number} has the role {message['role']!r}, which is none of {', '.join(ROLES)}"
         if not isinstance(message["content"], str) or not message["content"]:
             return f"message {number} has no text as its content"
-    if not to_be_answered and all(message["role"] != "assistant" for message in messages):
+    if all(message["role"] != "assistant" for message in messages):
         return "the assistant says nothing in it"
     return None
 

@@ -9,6 +9,7 @@ from core.recipes.causal_language_modeling import CausalLanguageModelingSpec, Da
 from trainer.data.cache import content_digest, prepared
 from trainer.data.corpus import ROLES, Corpus, read_corpus
 from trainer.data.findings import Findings
+from trainer.data.text.base import BaseModel, read_base
 from trainer.data.text.tokenizers import FILE, Tokenizer
 from trainer.data.text.vocabularies import train_tokenizer
 from trainer.data.token_files import Size, TokenSplit, write_tokens
@@ -29,6 +30,7 @@ class Language:
     test: TokenSplit
     report: dict[str, Any]
     has_test: bool
+    base: BaseModel | None
 
 
 def prepare_language(run: Run, spec: CausalLanguageModelingSpec) -> Language:
@@ -48,7 +50,7 @@ def prepare_language(run: Run, spec: CausalLanguageModelingSpec) -> Language:
     report = {**json.loads((folder / "report.json").read_text()), "digest": digest}
     report["splits"] = {name: len(split) for name, split in splits.items() if len(split)}
     test = splits["test"] if has_test else splits["validation"]
-    return Language(tokenizer, splits["train"], splits["validation"], test, report, has_test)
+    return Language(tokenizer, splits["train"], splits["validation"], test, report, has_test, read_base(run.file.base_model_dir))
 
 
 def _prepare(folder: Path, root: Path, base: Path | None, spec: CausalLanguageModelingSpec) -> None:

@@ -41,7 +41,7 @@ def write_tokens(folder: Path, corpus: Corpus, tokenizer: Tokenizer, *, context:
     for split in SPLITS:
         write = _write_rows if corpus.in_rows else _write_stream
         sizes[split] = asdict(write(folder / split, _Encoder(tokenizer, context, findings), corpus.records[split]))
-    (folder / "splits.json").write_text(json.dumps({"in_rows": corpus.in_rows, "sizes": sizes}))
+    (folder / "splits.json").write_text(json.dumps({"format": corpus.format, "in_rows": corpus.in_rows, "sizes": sizes}))
 
 
 def _write_stream(path: Path, encoder: "_Encoder", records: list[Record]) -> Size:
@@ -152,7 +152,8 @@ class TokenSplit:
 
     def __init__(self, folder: Path, split: str, *, vocab_size: int, context: int) -> None:
         described = json.loads((folder / "splits.json").read_text())
-        self.size, self.in_rows, self.context = Size(**described["sizes"][split]), bool(described["in_rows"]), context
+        self.size, self.format, self.in_rows = Size(**described["sizes"][split]), str(described["format"]), bool(described["in_rows"])
+        self.context = context
         self.tokens = _mapped((folder / split).with_suffix(".tokens"), token_type(vocab_size))
         if self.in_rows:
             self.counts = _mapped((folder / split).with_suffix(".counts"), np.uint8)
@@ -164,24 +165,29 @@ class TokenSplit:
 
     def batch(self, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
         """Rows, padded to the longest of them; or blocks of ``context`` tokens, where every prediction of the split stands once."""
-        return self._rows(rows) if self.in_rows else self.blocks(rows * self.context)
+        return self._rows(rows) if self.in_rows else self._blocks(rows)
 
-    def blocks(self, starts: Rows) -> tuple[torch.Tensor, torch.Tensor]:
-        """Blocks from any places; predictions beyond the end of the split are ignored."""
-        places = starts[:, None] + np.arange(self.context + 1)
+    def ring(self, starts: Rows) -> tuple[torch.Tensor, torch.Tensor]:
+        """Whole blocks from any places; behind the last token comes the first."""
+        found = self._take((starts[:, None] + np.arange(self.context + 1)) % len(self.tokens))
+        return found[:, :-1], found[:, 1:]
+
+    def _blocks(self, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
+        places = rows[:, None] * self.context + np.arange(self.context + 1)
         last = len(self.tokens) - 1
-        found = torch.from_numpy(self.tokens[np.minimum(places, last)].astype(np.int64))
-        inputs, labels = found[:, :-1].contiguous(), found[:, 1:].contiguous()
-        if places[:, -1].max() > last:
-            labels[torch.from_numpy(places[:, 1:] > last)] = IGNORED
-        return inputs, labels
+        found = self._take(np.minimum(places, last))
+        labels = found[:, 1:].masked_fill(torch.from_numpy(places[:, 1:] > last), IGNORED)
+        return found[:, :-1], labels
+
+    def _take(self, places: Rows) -> torch.Tensor:
+        return torch.from_numpy(self.tokens[places].astype(np.int64))
 
     def _rows(self, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
         starts, ends = np.where(rows > 0, self.ends[rows - 1], 0), self.ends[rows]
         longest = int((ends - starts).max()) - 1
         inputs, labels = torch.zeros(len(rows), longest, dtype=torch.int64), torch.full((len(rows), longest), IGNORED)
         for number, (start, end) in enumerate(zip(starts, ends, strict=True)):
-            ids = torch.from_numpy(self.tokens[start:end].astype(np.int64))
+            ids = self._take(np.arange(start, end))
             counted = torch.from_numpy(self.counts[start + 1 : end] > 0)
             inputs[number, : len(ids) - 1] = ids[:-1]
             labels[number, : len(ids) - 1] = torch.where(counted, ids[1:], IGNORED)

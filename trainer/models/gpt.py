@@ -71,7 +71,7 @@ class GPT(nn.Module):
 
     # The final norm and the embeddings, which are the output layer too.
     head_names: ClassVar[tuple[str, ...]] = ("norm.", "tokens.")
-    head_is_embedding: ClassVar[bool] = True
+    head_is_pretrained: ClassVar[bool] = True
     lora_targets: ClassVar[tuple[str, ...]] = ("attention.qkv", "attention.out")
 
     def __init__(

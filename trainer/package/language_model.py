@@ -1,5 +1,6 @@
 """The package of a causal language model: its tokenizer beside its weights, and what it wrote while it learned."""
 
+import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -34,10 +35,10 @@ def package_language_model(
     """``samples`` are texts of this attempt's evaluations, the last one by the packaged weights; ``example`` (N, T) token numbers."""
     spec = run.file.spec
     assert isinstance(spec, CausalLanguageModelingSpec)
-    config = describe(spec, language, architecture, model)
+    config = describe(spec, language, model)
     is_own = architecture["family"] != "transformers"
     package = Package(
-        config=config if is_own else None,
+        config={**config, "architecture": architecture} if is_own else None,
         metrics={"samples": samples[-1:], "test_split": "its own" if language.has_test else "the validation split"},
         export=Export((example,), {"tokens": {0: "batch", 1: f"time<={spec.data.context_length}"}}) if is_own else None,
         data_report=language.report,
@@ -47,16 +48,15 @@ def package_language_model(
     write_package(run, model, state, tested, package)
 
 
-def describe(spec: CausalLanguageModelingSpec, language: Language, architecture: dict[str, Any], model: nn.Module) -> dict[str, Any]:
+def describe(spec: CausalLanguageModelingSpec, language: Language, model: nn.Module) -> dict[str, Any]:
     return {
         "format": 2,
         "recipe": spec.recipe,
-        "architecture": architecture,
         "labels": [],
         "preprocessing": {
             "tokenizer": FILE,
             "context_length": spec.data.context_length,
-            "rows": language.train.in_rows,
+            "format": language.train.format,
             "roles": ROLES,
             "end_id": language.tokenizer.end_id,
         },
@@ -69,7 +69,7 @@ def describe(spec: CausalLanguageModelingSpec, language: Language, architecture:
 def _writer(language: Language, samples: list[dict[str, Any]], model: nn.Module, ours: dict[str, Any] | None) -> Callable[[Path], None]:
     def write(folder: Path) -> None:
         if ours is not None:
-            model.save(folder, ours)  # type: ignore[operator]  # a Transformers model writes its own config.json and weights
+            importlib.import_module("trainer.models.hf").save_hf(model, folder, language.tokenizer, ours)
         language.tokenizer.save(folder / FILE)
         lines = "".join(json.dumps(sample, ensure_ascii=False) + "\n" for sample in samples)
         (folder / SAMPLES).write_text(lines, "utf-8")

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from core.recipes.causal_language_modeling import CausalLanguageModelingSpec, Gpt
+from core.recipes.causal_language_modeling import CausalLanguageModelingSpec
 from trainer.data.language import prepare_language
 from trainer.data.token_files import TokenSplit, encode_plain
 from trainer.determinism import generator
@@ -17,6 +17,7 @@ from trainer.evaluation import shares
 from trainer.models.generate import generate
 from trainer.package.language_model import package_language_model
 from trainer.state import Run, Score, State
+from trainer.tasks.decoder_architecture import decoder_architecture
 from trainer.tasks.task import IGNORED, Batch, Draw, Outcome, Rows, Split, Task, Tested, plan_evaluation
 
 EVALUATION_TOKENS = 1 << 14  # per forward pass and rank; no effect on the score but for rounding, so it is no knob
@@ -44,10 +45,8 @@ class CausalLanguageModeling(Task):
         return self.spec.seed
 
     def architecture(self) -> dict[str, Any]:
-        model, vocabulary = self.spec.model, self.language.tokenizer.vocab_size
-        if isinstance(model, Gpt):
-            return {**model.model_dump(), "vocabulary": vocabulary, "context": self.spec.data.context_length}
-        raise NotImplementedError
+        sizes = {"vocabulary": self.language.tokenizer.vocab_size, "context": self.spec.data.context_length}
+        return decoder_architecture(self.spec.model, self.language.base, **sizes)
 
     def build_model(self) -> nn.Module:
         model = super().build_model()
@@ -60,16 +59,15 @@ class CausalLanguageModeling(Task):
         if split.in_rows:
             inputs, labels = split.batch(rows)
         else:
-            inputs, labels = split.blocks(self._starts(rows, draw.epoch))
+            inputs, labels = split.ring(self._starts(rows, draw.epoch))
         return {"inputs": inputs, "labels": labels}
 
     def _starts(self, rows: Rows, epoch: int) -> Rows:
-        """Where blocks begin: one behind the other, the last one moved back so that it is whole; or anywhere."""
+        """Where blocks begin: anywhere; or one behind the other from a place that is another in each epoch, round the whole text."""
         split, context = self.language.train, self.spec.data.context_length
-        last = split.size.num_targets - context
         if self.spec.data.sampling == "random":
-            return offsets_of_epoch(self.num_train_rows, last + 1, seed=self.seed, epoch=epoch)[rows]
-        return np.minimum(rows * context, last)
+            return offsets_of_epoch(self.num_train_rows, split.size.num_targets - context + 1, seed=self.seed, epoch=epoch)[rows]
+        return rows * context + int(offsets_of_epoch(1, split.size.num_targets, seed=self.seed, epoch=epoch)[0])
 
     def loss(self, model: nn.Module, batch: Batch) -> Outcome:
         logits = model(batch["inputs"]).flatten(0, 1)
