@@ -1,20 +1,19 @@
 """The learning-rate range test (Smith 2017, arXiv:1506.01186): some steps with a rate that grows from far too small to far too large,
-and of those rates the one at which the loss fell fastest."""
+and of those rates the one at which the loss fell best."""
 
-import math
 from collections.abc import Iterator, Sequence
 from statistics import fmean
 
+import torch
 from torch import nn
 
 from trainer.parallel import Ranks, clip_gradient, gradient_norm
 from trainer.tasks.task import Task
-from trainer.trial import gradient_of_step, on_trial
+from trainer.trial import gradient_of_step, on_trial, outcomes_of_step
 
 SMALLEST, LARGEST, LARGEST_OF_SGD = 1e-6, 1.0, 10.0
 WINDOW = (1, 2, 3, 4, 5, 4, 3, 2, 1)  # weights of a loss and its neighbours; centred, for a lagging average would find greater rates
-NUM_FIRST = 5  # losses whose mean is where the model began
-HOPELESS = 4.0  # times that: no greater rate is worth a try
+HOPELESS = 4.0  # times the loss of the untrained model: no greater rate is worth a try
 
 
 def find_rate(task: Task, model: nn.Module, ranks: Ranks, *, batch_size: int | None = None, num_steps: int = 60) -> float:
@@ -28,19 +27,22 @@ def find_rate(task: Task, model: nn.Module, ranks: Ranks, *, batch_size: int | N
     rates = [SMALLEST * (largest / SMALLEST) ** (step / (num_steps - 1)) for step in range(num_steps)]
     with on_trial(model, ranks):
         losses = list(_losses(task, model, ranks, rates=rates, batch_size=wanted))
-    return steepest(rates, losses)
+    return best_of(rates, losses)
 
 
 def _losses(task: Task, model: nn.Module, ranks: Ranks, *, rates: Sequence[float], batch_size: int) -> Iterator[float]:
-    """The mean loss of all ranks before each step, until there is nothing more to learn."""
-    optimizer = task.build_optimizer(model)
-    first: list[float] = []
+    """The mean loss of all ranks before each step, until there is nothing more to learn.
+
+    Of each batch's loss only the difference to what the untrained model loses on it is looked at: that one batch is harder
+    than the next would drown how the first rates make the model better.
+    """
+    untrained = _untrained_losses(task, model, ranks, num_steps=len(rates), batch_size=batch_size)
+    start, optimizer = fmean(untrained), task.build_optimizer(model)
     for step, rate in enumerate(rates):
         optimizer.zero_grad(set_to_none=True)
         total, weight = ranks.sum(gradient_of_step(task, model, ranks, step=step, batch_size=batch_size))
-        loss = total / max(weight, 1.0)
-        first = [*first, loss][:NUM_FIRST]
-        if not math.isfinite(loss) or loss > HOPELESS * fmean(first):
+        loss = start + total / max(weight, 1.0) - untrained[step]
+        if not loss <= HOPELESS * start:  # or it is NaN
             return
         yield loss
         if task.knobs.gradient_clip is not None:
@@ -50,18 +52,31 @@ def _losses(task: Task, model: nn.Module, ranks: Ranks, *, rates: Sequence[float
         optimizer.step()
 
 
-def steepest(rates: Sequence[float], losses: Sequence[float]) -> float:
-    """The rate at which the smoothed loss falls fastest per factor of the rate, on its way to the minimum; the smallest rate
-    when it never falls.
+@torch.no_grad()
+def _untrained_losses(task: Task, model: nn.Module, ranks: Ranks, *, num_steps: int, batch_size: int) -> list[float]:
+    totals, weights = [], []
+    for step in range(num_steps):
+        outcomes = list(outcomes_of_step(task, model, ranks, step=step, batch_size=batch_size))
+        totals.append(sum(outcome.loss.item() * outcome.weight for outcome in outcomes))
+        weights.append(sum(outcome.weight for outcome in outcomes))
+    return [total / max(weight, 1.0) for total, weight in zip(ranks.sum(totals), ranks.sum(weights), strict=True)]
+
+
+def best_of(rates: Sequence[float], losses: Sequence[float]) -> float:
+    """The rate at which the smoothed loss falls fastest per factor of the rate, on its way to the minimum, or a tenth of the rate
+    at the minimum if that is more: a first easy gain (an offset of all outputs) can be the steepest, and is not all there is.
 
     Loss ``i`` is the one before the step with rate ``i``; they may end early. What comes after the loss has been clearly
-    above its beginning is not looked at: a model that recovers from an explosion falls faster than any that learns.
+    above its beginning is not looked at: a model that recovers from an explosion falls faster than any that learns. The
+    smallest rate when the loss only rises.
     """
     curve = smoothed(losses)
     end = next((step for step, loss in enumerate(curve) if loss > 1.1 * curve[0]), len(curve))
     lowest = min(range(end), key=curve.__getitem__, default=0)
     falls = [curve[step] - curve[step + 1] for step in range(lowest)]
-    return rates[max(range(lowest), key=falls.__getitem__)] if falls else rates[0]
+    if not falls:
+        return rates[0]
+    return max(rates[max(range(lowest), key=falls.__getitem__)], rates[lowest] / 10)
 
 
 def smoothed(losses: Sequence[float]) -> list[float]:

@@ -41,17 +41,22 @@ def outcome_of_part(task: Task, model: nn.Module, ranks: Ranks, *, step: int, nu
         return task.loss(model, {name: tensor.to(ranks.device) for name, tensor in batch.items()})
 
 
+def outcomes_of_step(task: Task, model: nn.Module, ranks: Ranks, *, step: int, batch_size: int) -> Iterator[Outcome]:
+    """One after the other, those of this rank's micro-batches of a step of epoch 0; ``batch_size`` counts all ranks and micro-batches."""
+    accumulate = task.knobs.accumulate
+    num_parts = ranks.data_world * accumulate
+    for part in range(ranks.data_rank * accumulate, (ranks.data_rank + 1) * accumulate):
+        yield outcome_of_part(task, model, ranks, step=step, num_rows=batch_size // num_parts, part=part, num_parts=num_parts)
+
+
 def gradient_of_step(task: Task, model: nn.Module, ranks: Ranks, *, step: int, batch_size: int) -> tuple[float, float]:
-    """Leaves the gradient of a step of epoch 0 in the parameters, averaged over ranks and micro-batches.
+    """Leaves the step's gradient in the parameters, averaged over ranks and micro-batches.
 
     Returns the sum of this rank's losses times their weights, and of the weights.
     """
-    accumulate, total, weight = task.knobs.accumulate, 0.0, 0.0
-    num_parts = ranks.data_world * accumulate
-    for micro in range(accumulate):
-        part = ranks.data_rank * accumulate + micro
-        outcome = outcome_of_part(task, model, ranks, step=step, num_rows=batch_size // num_parts, part=part, num_parts=num_parts)
-        (outcome.loss / accumulate).backward()  # type: ignore[no-untyped-call]
+    total, weight = 0.0, 0.0
+    for outcome in outcomes_of_step(task, model, ranks, step=step, batch_size=batch_size):
+        (outcome.loss / task.knobs.accumulate).backward()  # type: ignore[no-untyped-call]
         total, weight = total + outcome.loss.item() * outcome.weight, weight + outcome.weight
     if ranks.world_size > 1:
         _average_gradients(model, ranks)
