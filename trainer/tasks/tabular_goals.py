@@ -9,11 +9,11 @@ import torch
 from torch.nn import functional
 
 from core.recipes.tabular import TabularSpec, Training
-from trainer.class_loss import ClassLoss
 from trainer.class_scores import ClassTally, confusion_of, per_class
 from trainer.data.balance import class_weights
 from trainer.data.tabular import TabularData
 from trainer.errors import InvalidData
+from trainer.losses import loss_function
 from trainer.number_scores import NumberTally
 from trainer.tasks.task import Outcome, Rows
 
@@ -53,11 +53,12 @@ class Classes(Goal):
         self.training_targets = torch.from_numpy(data.targets.astype(np.int64))
         weights = class_weights(data.targets[data.splits.train].astype(np.int64), self.num_outputs, spec.data.class_weights)
         balanced = spec.data.class_weights == "balanced"
-        self.criterion = ClassLoss(smoothing=spec.training.label_smoothing, weights=weights if balanced else None)
+        smoothing = spec.training.label_smoothing
+        self.criterion = loss_function("cross_entropy", class_weights=weights if balanced else None, label_smoothing=smoothing)
 
     def outcome(self, outputs: torch.Tensor, targets: torch.Tensor) -> Outcome:
         right = (outputs.argmax(1) == targets).sum()
-        loss = self.criterion.per_row(outputs, targets).mean()
+        loss = self.criterion(outputs.float(), targets)
         return Outcome(loss=loss, weight=float(len(targets)), num_correct=right, logits=outputs)
 
     def new_tally(self, device: torch.device) -> ClassTally:
