@@ -50,6 +50,10 @@ def two_opinions(folder: Path) -> str:
     return str(path)
 
 
+def one_user(folder: Path) -> str:
+    return str(tiny_data.write_csv(folder / "new.csv", [("user_id", "item_id"), ("4", "102"), ("4", "103")]))
+
+
 CASES: dict[str, Case] = {
     "image-classification": Case(
         data=tiny_data.images,
@@ -68,6 +72,12 @@ CASES: dict[str, Case] = {
         spec={"training": {"epochs": 6, "batch_size": 16}},
         ask=two_opinions,
         is_right=lambda said: [row["label"] for row in said] == ["good", "bad"],
+    ),
+    "recommendation": Case(
+        data=tiny_data.ratings,
+        spec={"model": {"family": "matrix-factorization", "width": 4, "vector_l2": 0.1}, "training": {"epochs": 20, "batch_size": 32, "learning_rate": 5e-2}},
+        ask=one_user,
+        is_right=lambda said: said[0]["prediction"] > 4 > 2 > said[1]["prediction"],
     ),
     "masked-language-modeling": Case(
         data=tiny_data.texts,
