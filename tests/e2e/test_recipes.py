@@ -75,7 +75,10 @@ CASES: dict[str, Case] = {
     ),
     "recommendation": Case(
         data=tiny_data.ratings,
-        spec={"model": {"family": "matrix-factorization", "width": 4, "vector_l2": 0.1}, "training": {"epochs": 20, "batch_size": 32, "learning_rate": 5e-2}},
+        spec={
+            "model": {"family": "matrix-factorization", "width": 4, "vector_l2": 0.1},
+            "training": {"epochs": 20, "batch_size": 32, "learning_rate": 5e-2},
+        },
         ask=one_user,
         is_right=lambda said: said[0]["prediction"] > 4 > 2 > said[1]["prediction"],
     ),
