@@ -73,12 +73,15 @@ def penguins(place: Place) -> Iterator[Figure]:
 
 
 def movietweetings(place: Place) -> Iterator[Figure]:
-    """Against the means of users and items that the package states beside it, on the same test rows."""
+    """Against what the package states beside it, learned from the same training rows and scored on the same test rows: the means
+    of users and of items; and effects of both, shrunk as the validation split likes best, which is a harder bar."""
     attempt = place.run(read_spec("movietweetings", seed=1))
-    ours, baseline = value_of(attempt, "test.rmse"), value_of(attempt, "baseline.rmse")
-    gain = 100 * (1 - ours / baseline)
-    seen = f"RMSE {ours:.4f}, {gain:.2f} % under {baseline:.4f}"
-    yield Figure("MovieTweetings, against the baseline", seen, "3 % under", gain >= 3, attempt.training_seconds, attempt.cpu_seconds)
+    ours = value_of(attempt, "test.rmse")
+    means, shrunk = (value_of(attempt, f"baselines.{name}.rmse") for name in ("user_and_item_means", "shrunk_user_and_item_effects"))
+    gain, harder = 100 * (1 - ours / means), 100 * (1 - ours / shrunk)
+    what, seconds = "MovieTweetings, RMSE against user and item means", (attempt.training_seconds, attempt.cpu_seconds)
+    yield Figure(what, f"{ours:.4f}, {gain:.2f} % under {means:.4f}", "3 % under", gain >= 3, *seconds)
+    yield Figure("the same against shrunk user and item effects", f"{harder:.2f} % under {shrunk:.4f}", "", None)
 
 
 def _mean(attempts: list[Attempt], metric: str) -> float:
