@@ -111,6 +111,16 @@ def test_no_file_of_a_checkpoint_is_a_pickle(learn: Learn) -> None:
     assert len([path for path in files if path.parent.name == "tensors"]) == 2, "each rank wrote its part"
 
 
+def test_shared_blocks_are_taken_up_by_other_numbers_of_ranks(on_ranks: OnRanks, tmp_path: Path) -> None:
+    program = "tests.trainer.programs.sharing:go_on"
+    straight = on_ranks(program, num_ranks=4, tensor_parallel=2, folder=str(tmp_path / "four"))[0]
+    again = on_ranks(program, num_ranks=4, tensor_parallel=2, folder=str(tmp_path / "again"), resume_from=straight["checkpoint"])
+    alone = on_ranks(program, num_ranks=1, folder=str(tmp_path / "one"), resume_from=straight["checkpoint"])
+
+    assert [answer["losses"] for answer in again] == [straight["losses"]] * 4
+    torch.testing.assert_close(torch.tensor(alone[0]["losses"]), torch.tensor(straight["losses"]), rtol=2e-5, atol=2e-5)
+
+
 def rows_by_step(answers: Answers) -> dict[tuple[int, int], list[int]]:
     """(epoch, step) to all rows that any rank was asked for, sorted."""
     steps: dict[tuple[int, int], list[int]] = {}

@@ -17,7 +17,7 @@ from trainer.parallel import Ranks, clip_gradient, full_weights, gradient_norm, 
 from trainer.parallel.strategies import chosen_strategy
 from trainer.precision import autocast
 from trainer.shards import own_part
-from trainer.state import Run
+from trainer.state import Learner, Run
 from trainer.stop import StopFlag
 
 ROWS, WIDTH = 16, 8
@@ -71,29 +71,28 @@ def learn(run: Run, *, model: str = "stack", steps: int = 4, head_only: bool = F
         for name, parameter in learning.named_parameters():
             parameter.requires_grad_(name.startswith("head"))
     wrapped = wrap(run, training, learning)
-    optimizer = new_optimizer(learning, training)
-    history = [step(run, training, wrapped, learning, optimizer, number) for number in range(steps)]
+    learner = Learner(model=learning, wrapped=wrapped, optimizer=new_optimizer(learning, training))
+    history = [step(run, training, learner, number) for number in range(steps)]
     sums = {name: tensor.double().sum().item() for name, tensor in full_weights(learning).items()}
     return {"losses": [loss for loss, _ in history], "norms": [norm for _, norm in history], "sums": sums}
 
 
-def step(
-    run: Run, knobs: TrainingKnobs, wrapped: nn.Module, model: nn.Module, optimizer: torch.optim.Optimizer, number: int
-) -> tuple[float, float]:
+def step(run: Run, knobs: TrainingKnobs, learner: Learner, number: int) -> tuple[float, float]:
     """The mean loss over the whole batch, whoever computed it, and the norm of its gradient before clipping."""
-    optimizer.zero_grad(set_to_none=True)
+    model = learner.model
+    learner.optimizer.zero_grad(set_to_none=True)
     rows = batch_of(model, number)
     share, total = ROWS // run.ranks.data_world // knobs.accumulate, 0.0
     for micro in range(knobs.accumulate):
         first = (run.ranks.data_rank * knobs.accumulate + micro) * share
-        with no_sync(wrapped, last=micro == knobs.accumulate - 1):
+        with no_sync(learner.wrapped, last=micro == knobs.accumulate - 1):
             with autocast(run.ranks.device, knobs):
-                loss = loss_of(wrapped, model, rows[first : first + share])
+                loss = loss_of(learner.wrapped, model, rows[first : first + share])
             (loss / knobs.accumulate).backward()
         total += loss.item() / knobs.accumulate
     norm = gradient_norm(model)
     clip_gradient(model, 0.5, norm)
-    optimizer.step()
+    learner.optimizer.step()
     return run.ranks.sum([total / run.ranks.data_world])[0], norm.item()
 
 
