@@ -12,10 +12,18 @@ from core.recipes.recommendation import RecommendationSpec
 from core.recipes.scripted import ScriptedSpec
 from core.recipes.tabular import TabularSpec
 from core.recipes.text_classification import TextClassificationSpec
+from core.recipes.token_classification import TokenClassificationSpec
 from core.spec import JobSpec
 
 AnyJobSpec = Annotated[
-    CausalLanguageModelingSpec | ImageClassificationSpec | RecommendationSpec | ScriptedSpec | TabularSpec | MaskedLanguageModelingSpec | TextClassificationSpec,
+    CausalLanguageModelingSpec
+    | ImageClassificationSpec
+    | RecommendationSpec
+    | ScriptedSpec
+    | TabularSpec
+    | MaskedLanguageModelingSpec
+    | TextClassificationSpec
+    | TokenClassificationSpec,
     Field(discriminator="recipe"),
 ]
 

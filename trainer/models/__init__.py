@@ -24,6 +24,7 @@ FAMILIES: dict[str, str] = {
     "ft-transformer": "trainer.models.tabular.ft_transformer:FTTransformer",
     "text-cnn": "trainer.models.text_cnn:TextCnn",
     "recurrent": "trainer.models.recurrent:RecurrentClassifier",
+    "recurrent-tagger": "trainer.models.tagger:RecurrentTagger",
     "matrix-factorization": "trainer.models.recommenders:MatrixFactorization",
     "two-tower": "trainer.models.recommenders:TwoTower",
 }

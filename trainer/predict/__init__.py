@@ -6,6 +6,7 @@ from trainer.predict.predictor import BadInput, Predictor
 
 # recipe -> "module:class", by name, so that a prediction imports what it needs and nothing else.
 PREDICTORS: dict[str, str] = {
+    "token-classification": "trainer.predict.token_classification:Predictor",
     "causal-language-modeling": "trainer.predict.causal_language_modeling:Predictor",
     "image-classification": "trainer.predict.image_classification:Predictor",
     "tabular": "trainer.predict.tabular:Predictor",

@@ -11,6 +11,7 @@ TASKS: dict[str, str] = {
     "image-classification": "trainer.tasks.image_classification:ImageClassification",
     "scripted": "trainer.tasks.scripted:Scripted",
     "tabular": "trainer.tasks.tabular:Tabular",
+    "token-classification": "trainer.tasks.token_classification:TokenClassification",
     "text-classification": "trainer.tasks.text_classification:TextClassification",
     "masked-language-modeling": "trainer.tasks.masked_language_modeling:MaskedLanguageModeling",
     "recommendation": "trainer.tasks.recommendation:Recommendation",

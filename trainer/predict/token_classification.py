@@ -1,0 +1,50 @@
+"""Entities of texts. A text is taken apart into words at spaces and signs, as the vocabulary of its training data mostly was."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from trainer.data.text.tokenizers import FILE, Tokenizer
+from trainer.data.words import TokenReader, WordReader
+from trainer.entity_scores import entities_of
+from trainer.predict import predictor
+from trainer.tagging import ask
+
+# Runs of letters and digits, what begins with @ or # and addresses whole, "n't" and "'s" alone, and every other sign by itself.
+WORDS = re.compile(r"https?://\S+|[@#]\w+|\w+(?=n't)|n't|'(?:s|m|re|ve|ll|d)\b|\w+(?:[-.]\w+)*|\S")
+
+
+class Predictor(predictor.Predictor):
+    def __init__(self, folder: Path, config: dict[str, Any], model: nn.Module) -> None:
+        super().__init__(folder, config, model)
+        wanted = config["preprocessing"]
+        self.reader = (
+            TokenReader(Tokenizer.load(folder / FILE), wanted["longest"]) if wanted["vocabulary"] == FILE else WordReader.load(folder)
+        )
+
+    def predict(self, inputs: list[Path] | list[str]) -> Iterator[dict[str, Any]]:
+        """One object for each text: its ``entities``, each with type, text, and the characters ``start`` to ``end`` - 1."""
+        texts = list(map(str, inputs))
+        for start in range(0, len(texts), self.batch_size):
+            part = texts[start : start + self.batch_size]
+            found = [list(WORDS.finditer(text)) for text in part]
+            for text, matches, tags in zip(part, found, self.tags([[match.group() for match in own] for own in found]), strict=True):
+                yield {"input": text, "entities": _entities(text, matches, tags)}
+
+    def tags(self, sentences: list[list[str]]) -> list[list[str]]:
+        """The tag of each word, O for words beyond what the model takes."""
+        labels = self.config["labels"]
+        batch = {name: tensor.to(self.device) for name, tensor in self.reader.read(sentences).items()}
+        with torch.no_grad():
+            said = ask(self.model, batch)
+        rows = zip(sentences, said.tags().tolist(), said.mask.sum(1).tolist(), strict=True)
+        return [[labels[tag] for tag in tags[:length]] + ["O"] * (len(words) - length) for words, tags, length in rows]
+
+
+def _entities(text: str, matches: list[re.Match[str]], tags: list[str]) -> list[dict[str, Any]]:
+    places = [(entity.type, matches[entity.start].start(), matches[entity.end - 1].end()) for entity in entities_of(tags)]
+    return [{"type": kind, "text": text[start:end], "start": start, "end": end} for kind, start, end in places]
