@@ -97,9 +97,9 @@ def train_step(training: Training, state: State, pace: Pace) -> Agreed:
         batches = training.feed.next(state)
     learner.optimizer.zero_grad(set_to_none=True)
     passes = run_passes(run, task, learner, batches)
-    add_penalties(learner.model, task.knobs)
     if learner.scaler is not None:
         learner.scaler.unscale_(learner.optimizer)
+    add_penalties(learner.model, task.knobs)
     norm = gradient_norm(learner.model)
     agreed = agree(training, passes, norm, state, pace)
     if task.knobs.gradient_clip is not None:

@@ -55,5 +55,5 @@ def settle_rate(run: Run, task: Task, model: nn.Module, state: State) -> None:
     elif not state.peak_rate:
         from trainer.range_test import find_rate  # noqa: PLC0415  # why: most runs look for nothing
 
-        state.peak_rate = find_rate(task, model, run.ranks)
+        state.peak_rate = find_rate(task, model, run.ranks, batch_size=state.batch_size)
         run.report.line(f"learning rate: {state.peak_rate:.2e}, found by a range test")

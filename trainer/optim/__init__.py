@@ -56,11 +56,11 @@ def _sgd(groups: Groups, rate: float, knobs: TrainingKnobs) -> Optimizer:
 
 
 def _adam(groups: Groups, rate: float, knobs: TrainingKnobs) -> Optimizer:
-    return Adam(groups, lr=rate, betas=(knobs.beta1, knobs.beta2), fused=True)
+    return Adam(groups, lr=rate, betas=_betas(knobs), fused=True)
 
 
 def _adamw(groups: Groups, rate: float, knobs: TrainingKnobs) -> Optimizer:
-    return AdamW(groups, lr=rate, betas=(knobs.beta1, knobs.beta2), fused=True)
+    return AdamW(groups, lr=rate, betas=_betas(knobs), fused=True)
 
 
 def _adafactor(groups: Groups, rate: float, knobs: TrainingKnobs) -> Optimizer:
@@ -68,11 +68,16 @@ def _adafactor(groups: Groups, rate: float, knobs: TrainingKnobs) -> Optimizer:
 
 
 def _lion(groups: Groups, rate: float, knobs: TrainingKnobs) -> Optimizer:
-    return Lion(groups, lr=rate, betas=(knobs.beta1, knobs.beta2))
+    return Lion(groups, lr=rate, betas=_betas(knobs))
 
 
 def _muon(groups: Groups, rate: float, knobs: TrainingKnobs) -> Optimizer:
-    return MuonWithAdamW(groups, lr=rate, momentum=knobs.momentum, betas=(knobs.beta1, knobs.beta2))
+    return MuonWithAdamW(groups, lr=rate, momentum=knobs.momentum, betas=_betas(knobs))
+
+
+def _betas(knobs: TrainingKnobs) -> tuple[float, float]:
+    usual = 0.99 if knobs.optimizer == "lion" else 0.999
+    return knobs.beta1, usual if knobs.beta2 is None else knobs.beta2
 
 
 OPTIMIZERS: dict[OptimizerName, Callable[[Groups, float, TrainingKnobs], Optimizer]] = {

@@ -19,6 +19,7 @@ from core.recipes.sections.evaluation import EvaluationKnobs
 from core.recipes.sections.training import TrainingKnobs
 from trainer.data.batches import order_of_epoch
 from trainer.determinism import generator
+from trainer.losses import IGNORED as IGNORED
 from trainer.models import build
 from trainer.optim import new_optimizer
 from trainer.state import Run, Score, State
@@ -26,8 +27,6 @@ from trainer.state import Run, Score, State
 Split = Literal["train", "validation", "test"]
 Batch = dict[str, torch.Tensor]
 Rows = npt.NDArray[np.int64]
-
-IGNORED = -100  # the label of what no loss and no score counts, as in torch's cross-entropy
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from core.recipes.sections.auto import BatchSize, LearningRate
 from core.spec import JobSpec, Section
 
-Auto = Literal["auto"]
 OptimizerName = Literal["sgd", "adam", "adamw", "adafactor", "lion", "muon"]
 ScheduleName = Literal["constant", "linear", "cosine", "one-cycle", "wsd"]
 
@@ -33,17 +33,15 @@ class TrainingKnobs(Section):
 
     epochs: int = Field(default=10, ge=1, le=100_000)
     max_steps: int | None = Field(default=None, ge=1, description="optimiser steps after which training ends, whatever epochs says")
-    batch_size: int | Auto = Field(
-        default=32, ge=1, le=1_048_576, description="rows per optimiser step, over all ranks and micro-batches together; auto: what fits"
+    batch_size: BatchSize = Field(
+        default=32, description="rows per optimiser step, over all ranks and micro-batches together; auto: what fits"
     )
     accumulate: int = Field(default=1, ge=1, le=4096, description="micro-batches that one optimiser step is made of")
     optimizer: OptimizerName = Field(default="adamw", description="muon: matrices by Muon, everything else by AdamW")
-    learning_rate: float | Auto = Field(
-        default=1e-3, gt=0, le=100, description="the peak; auto: found by a range test before the first step"
-    )
+    learning_rate: LearningRate = Field(default=1e-3, description="the peak; auto: found by a range test before the first step")
     momentum: float = Field(default=0.9, ge=0, lt=1, description="sgd (with Nesterov's look-ahead) and muon")
     beta1: float = Field(default=0.9, ge=0, lt=1, description="adam, adamw, lion")
-    beta2: float = Field(default=0.999, ge=0, lt=1, description="adam, adamw, lion")
+    beta2: float | None = Field(default=None, ge=0, lt=1, description="adam, adamw, muon (null: 0.999), lion (null: 0.99)")
     weight_decay: float = Field(default=0.01, ge=0, le=10, description="decoupled for adamw, lion, muon; not on norms and biases")
     l1: float = Field(default=0.0, ge=0, le=10, description="penalty on the sum of absolute weights, not on norms and biases")
     l2: float = Field(default=0.0, ge=0, le=10, description="penalty on half the sum of squared weights, not on norms and biases")
