@@ -93,7 +93,7 @@ class VisionTransformer(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         tokens = self.embedding(x)
         positions = self._positions_for(tokens.shape[2], tokens.shape[3])
-        tokens = torch.cat([self.class_token.expand(len(x), -1, -1), tokens.flatten(2).transpose(1, 2)], dim=1)
+        tokens = torch.cat([self.class_token.expand(x.shape[0], -1, -1), tokens.flatten(2).transpose(1, 2)], dim=1)
         tokens = self.blocks(self.dropout(tokens + positions))
         logits: torch.Tensor = self.head(self.norm(tokens)[:, 0])
         return logits

@@ -35,9 +35,10 @@ class ImageResult:
         """Of predictions.csv. Class numbers, for names may be anything; where images came from files, which one."""
         predictions = self.probabilities.argmax(1)
         found: dict[str, list[Any]] = {"row": self.rows.tolist(), "label": self.labels.tolist(), "prediction": predictions.tolist()}
-        found["probability"] = self.probabilities.max(1).round(6).tolist()
+        probabilities = self.probabilities.astype(np.float64).round(6)
+        found["probability"] = probabilities.max(1).tolist()
         if len(data.classes) <= MOST_PROBABILITIES:
-            found |= {f"probability_{number}": column.round(6).tolist() for number, column in enumerate(self.probabilities.T)}
+            found |= {f"probability_{number}": column.tolist() for number, column in enumerate(probabilities.T)}
         if files := data.files():
             found["file"] = [files[row] for row in self.rows]
         return found
