@@ -10,6 +10,7 @@ from core.recipes.image_classification import ImageClassificationSpec
 from core.recipes.masked_language_modeling import MaskedLanguageModelingSpec
 from core.recipes.recommendation import RecommendationSpec
 from core.recipes.scripted import ScriptedSpec
+from core.recipes.speech_recognition import SpeechRecognitionSpec
 from core.recipes.tabular import TabularSpec
 from core.recipes.text_classification import TextClassificationSpec
 from core.recipes.token_classification import TokenClassificationSpec
@@ -20,6 +21,7 @@ AnyJobSpec = Annotated[
     | ImageClassificationSpec
     | RecommendationSpec
     | ScriptedSpec
+    | SpeechRecognitionSpec
     | TabularSpec
     | MaskedLanguageModelingSpec
     | TextClassificationSpec

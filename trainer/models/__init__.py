@@ -27,6 +27,7 @@ FAMILIES: dict[str, str] = {
     "recurrent-tagger": "trainer.models.tagger:RecurrentTagger",
     "matrix-factorization": "trainer.models.recommenders:MatrixFactorization",
     "two-tower": "trainer.models.recommenders:TwoTower",
+    "conv-transformer": "trainer.models.speech:ConvTransformer",
 }
 
 

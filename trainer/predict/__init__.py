@@ -13,6 +13,7 @@ PREDICTORS: dict[str, str] = {
     "text-classification": "trainer.predict.text_classification:Predictor",
     "masked-language-modeling": "trainer.predict.masked_language_modeling:Predictor",
     "recommendation": "trainer.predict.recommendation:Predictor",
+    "speech-recognition": "trainer.predict.speech_recognition:Predictor",
 }
 
 

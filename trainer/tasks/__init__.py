@@ -15,6 +15,7 @@ TASKS: dict[str, str] = {
     "text-classification": "trainer.tasks.text_classification:TextClassification",
     "masked-language-modeling": "trainer.tasks.masked_language_modeling:MaskedLanguageModeling",
     "recommendation": "trainer.tasks.recommendation:Recommendation",
+    "speech-recognition": "trainer.tasks.speech_recognition:SpeechRecognition",
 }
 
 

@@ -1,0 +1,46 @@
+"""Recordings as numbers: decoded, one channel, one sample rate."""
+
+import io
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+from scipy.signal import resample_poly
+
+Wave = npt.NDArray[np.float32]
+
+MOST_TERMS = 1000  # of the fraction that a change of speed or rate becomes
+
+
+class Unusable(Exception):
+    """A recording that cannot be trained on; the message says why."""
+
+
+def decode(content: bytes, *, max_seconds: float) -> tuple[Wave, int]:
+    """(L,) float32 between -1 and 1, the mean of the channels, and the sample rate in Hz."""
+    try:
+        with soundfile.SoundFile(io.BytesIO(content)) as file:
+            rate = int(file.samplerate)
+            # The header is looked at first: a small file may claim to be hours long.
+            if file.frames > max_seconds * rate:
+                raise Unusable(f"it lasts {file.frames / rate:.1f} s, more than data.max_seconds {max_seconds:g}")
+            samples = file.read(dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise Unusable(f"it is no sound that can be read: {error.error_string}") from None
+    wave: Wave = samples.mean(axis=1)
+    if not len(wave):
+        raise Unusable("it holds no sound")
+    if not np.isfinite(wave).all():
+        raise Unusable("it holds samples that are NaN or infinite")
+    return wave, rate
+
+
+def resample(wave: Wave, *, rate: int, to: int, speed: float = 1.0) -> Wave:
+    """At ``to`` Hz, played ``speed`` times as fast, which moves the pitch as well (Ko et al. 2015). Polyphase."""
+    ratio = Fraction(to, rate) / Fraction(speed).limit_denominator(MOST_TERMS)
+    ratio = ratio.limit_denominator(MOST_TERMS)
+    if ratio == 1:
+        return wave
+    changed: Wave = resample_poly(wave, ratio.numerator, ratio.denominator).astype(np.float32)
+    return changed
