@@ -109,13 +109,16 @@ def test_what_is_wrong_is_said_at_once_with_file_and_row(tmp_path: Path) -> None
     ]
     path = written(tmp_path / "data.jsonl", [*wrong, *sentences()])
     told = problems_of(path)
-    for row, problem in enumerate(
-        [
-            "it has 2 tokens and 1 tags", "tag 2, I-person, continues nothing: O stands before it", "tag 2, I-person, continues nothing: B-place",
-            "tag 1, 'NOUN', is none of O, B-type and I-type", "column tokens is not a list of words", "it is str, not a list of tags",
-            "tags are numbers, and there is no labels.json",
-        ], 1,
-    ):  # fmt: skip
+    expected = [
+        "it has 2 tokens and 1 tags",
+        "tag 2, I-person, continues nothing: O stands before it",
+        "tag 2, I-person, continues nothing: B-place",
+        "tag 1, 'NOUN', is none of O, B-type and I-type",
+        "column tokens is not a list of words",
+        "it is str, not a list of tags",
+        "tags are numbers, and there is no labels.json",
+    ]
+    for row, problem in enumerate(expected, 1):
         assert f"data.jsonl, row {row}" in told
         assert problem in told
     assert len(read(path, on_bad_rows="drop").words) == len(sentences())
