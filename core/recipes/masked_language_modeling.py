@@ -9,15 +9,13 @@ from core.recipes.sections.data import DataKnobs
 from core.recipes.sections.evaluation import EvaluationKnobs
 from core.recipes.sections.fine_tuning import FineTuning
 from core.recipes.sections.text import TokenizerKnobs
-from core.recipes.sections.training import TrainingKnobs, check_shares
+from core.recipes.sections.training import ENGINE_METRICS, TrainingKnobs, check_shares
 from core.recipes.text_models import EncoderSize
 from core.spec import Dataset, JobSpec
 
 METRICS = (
-    "loss",
+    *ENGINE_METRICS,
     "accuracy",
-    "learning_rate",
-    "gradient_norm",
     "tokens_per_second",
     *(f"{split}_{name}" for split in ("validation", "test") for name in ("loss", "accuracy", "perplexity")),
 )

@@ -9,16 +9,14 @@ from core.recipes.sections.data import ClassKnobs
 from core.recipes.sections.evaluation import EvaluationKnobs
 from core.recipes.sections.fine_tuning import FineTuning
 from core.recipes.sections.text import TokenizerKnobs
-from core.recipes.sections.training import TrainingKnobs, check_shares
+from core.recipes.sections.training import ENGINE_METRICS, TrainingKnobs, check_shares
 from core.recipes.sections.transformers import check_transformers
 from core.recipes.text_models import Model, TextCnn
 from core.spec import Dataset, JobSpec
 
 METRICS = (
-    "loss",
+    *ENGINE_METRICS,
     "accuracy",
-    "learning_rate",
-    "gradient_norm",
     "samples_per_second",
     *(f"{split}_{name}" for split in ("validation", "test") for name in ("loss", "accuracy", "top5", "macro_f1")),
 )

@@ -35,7 +35,7 @@ class Predictor(predictor.Predictor):
         second = [pair or "" for _, pair in texts] if wanted["text_pair_column"] else None
         framed = tokenizer.frame_batch([text for text, _ in texts], second, max_length=length)
         batch = pad(framed.ids, pad_id=wanted["pad_id"], longest=length)
-        if second is not None:
+        if "types" in self.config["input"]["order"]:
             batch["types"] = pad(framed.types, pad_id=0, longest=length)["ids"]
         logits: torch.Tensor = self.model(**{name: tensor.to(self.device) for name, tensor in batch.items()})
         return logits.float().softmax(1).cpu()

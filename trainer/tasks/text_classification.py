@@ -27,7 +27,7 @@ from trainer.models.encoder import EncoderModel
 from trainer.package import write_package
 from trainer.state import Run, Score, State
 from trainer.tasks.task import Batch, Draw, Outcome, Rows, Split, Task, Tested, plan_evaluation
-from trainer.tasks.text_architecture import architecture_of, longest_text
+from trainer.tasks.text_architecture import architecture_of, longest_text, takes_types
 from trainer.tasks.text_package import TextResult, package_of
 
 EVALUATION_BATCH = 256  # per rank; no effect on the score but for rounding, so it is no knob
@@ -55,14 +55,20 @@ class TextClassification(Task):
         self.augmentation = self._augmentation()
         self.criterion = self._criterion()
         self.evaluation = plan_evaluation(spec.evaluation, metric="accuracy")
+        self.uses_types = False
 
     @property
     def seed(self) -> int:
         return self.spec.seed
 
     def architecture(self) -> dict[str, Any]:
-        sizes = {"vocab_size": self.tokenizer.vocab_size, "num_classes": len(self.data.classes)}
-        return architecture_of(self.spec.model, self.base, max_length=self.plan.max_length, **sizes)
+        model, base, length = self.spec.model, self.base, self.plan.max_length
+        return architecture_of(model, base, tokenizer=self.tokenizer, classes=self.data.classes, max_length=length)
+
+    def build_model(self) -> nn.Module:
+        model = super().build_model()
+        self.uses_types = self.data.pairs is not None and takes_types(model)
+        return model
 
     def order(self, epoch: int) -> Rows:
         if self.spec.data.balanced_sampling:
@@ -72,8 +78,7 @@ class TextClassification(Task):
     def train_batch(self, rows: Rows, draw: Draw) -> Batch:
         """``ids`` and ``mask``, (N, L), with ``types`` where texts are pairs; and ``labels`` (N,)."""
         rows = self.splits.train[rows]
-        batch = self.ids.batch(rows, pad_id=self.tokenizer.pad_id, longest=self.plan.max_length)
-        batch = self.augmentation(batch, rows, Place(draw.seed, draw.epoch, draw.step))
+        batch = self.augmentation(self.batch(rows), rows, Place(draw.seed, draw.epoch, draw.step))
         return {**batch, "labels": self.labels[rows]}
 
     def loss(self, model: nn.Module, batch: Batch) -> Outcome:
@@ -113,6 +118,11 @@ class TextClassification(Task):
         length = round(float(self.ids.lengths()[self.splits.train].mean()))
         return model.flops_per_token(length) * length
 
+    def batch(self, rows: Rows) -> Batch:
+        """Rows of the dataset as the model takes them, on the CPU: ``ids`` and ``mask``, and ``types`` where it has a use for them."""
+        batch = self.ids.batch(rows, pad_id=self.tokenizer.pad_id, longest=self.plan.max_length)
+        return batch if self.uses_types else {name: batch[name] for name in ("ids", "mask")}
+
     def _augmentation(self) -> Augmentation:
         knobs, tokenizer = self.spec.training, self.tokenizer
         mask_id = next(number for number in (tokenizer.mask_id, tokenizer.unk_id, tokenizer.pad_id) if number is not None)
@@ -141,7 +151,7 @@ class TextClassification(Task):
     def _logits(self, model: nn.Module, rows: Rows) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """This rank's share of ``rows``, batch by batch: (n, K) logits and (n,) labels, without the padding."""
         for positions, num_valid in shares(len(rows), self.ranks, EVALUATION_BATCH):
-            batch = self.ids.batch(rows[positions], pad_id=self.tokenizer.pad_id, longest=self.plan.max_length)
+            batch = self.batch(rows[positions])
             logits = logits_of(model, {name: tensor.to(self.ranks.device) for name, tensor in batch.items()})
             yield logits[:num_valid], self.labels[rows[positions]][:num_valid].to(self.ranks.device)
 

@@ -1,6 +1,8 @@
 """What a text classifier's package holds beside what every package does."""
 
+import importlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,35 +55,43 @@ class TextResult:
 
 
 def package_of(task: "TextClassification", model: nn.Module, tested: Tested) -> Package:
-    data, architecture = task.data, task.architecture()
+    data, family = task.data, task.spec.model.family
     number = {name: position for position, name in enumerate(data.classes)}
     pairs = ([number[name] for name in tested.predictions[column]] for column in ("label", "prediction"))
     labels, predictions = (np.array(column, dtype=np.int64) for column in pairs)
     is_listed = len(data.classes) <= MOST_LISTED_CLASSES
     sizes = {name: len(getattr(task.splits, name)) for name in ("train", "validation", "test")}
     return Package(
-        config=describe(task, model),
+        config=None if family == "transformers" else {"architecture": task.architecture(), **describe(task, model)},
         predictions=tested.predictions,
-        export=export_of(task, architecture["family"]),
+        export=export_of(task, family),
         confusion=(data.classes, confusion_of(labels, predictions, len(data.classes))) if is_listed else None,
         data_report={**task.findings.report(), "splits": sizes},
-        files=lambda folder: task.tokenizer.save(folder / FILE),
+        files=lambda folder: write_files(task, model, folder),
         facts={
-            "Network": task.spec.model.family,
+            "Network": family,
             "Tokens": f"{task.tokenizer.vocab_size:,} {'of the base model' if task.plan.file else task.plan.kind}",
             "Classes": _listed(data.classes),
         },
     )
 
 
+def write_files(task: "TextClassification", model: nn.Module, folder: Path) -> None:
+    """The tokenizer; of a Transformers model everything that its library reads."""
+    if task.spec.model.family != "transformers":
+        task.tokenizer.save(folder / FILE)
+        return
+    hf = importlib.import_module("trainer.models.hf")  # the library takes seconds to import
+    hf.save_hf(model, folder, task.tokenizer, describe(task, model))
+
+
 def describe(task: "TextClassification", model: nn.Module) -> dict[str, Any]:
     inputs = {"ids": "int64, token numbers by tokenizer.json", "mask": "bool, true on tokens and false on the padding behind them"}
-    if task.data.pairs is not None:
+    if task.uses_types:
         inputs["types"] = "int64, 0 for the first text of a pair and 1 for the second"
     return {
         "format": 2,
         "recipe": task.spec.recipe,
-        "architecture": task.architecture(),
         "labels": task.data.classes,
         "preprocessing": {
             "tokenizer": FILE,
@@ -101,7 +111,7 @@ def export_of(task: "TextClassification", family: str) -> Export | None:
     if family == "transformers":
         return None
     rows, longest = task.splits.test, task.plan.max_length
-    if family == "recurrent":
+    if family in ("lstm", "gru"):
         return _unrolled(task, rows)
     dynamic = {name: {0: "batch", 1: f"length<={longest}"} for name in ("ids", "mask", "types")}
     by_length = rows[np.argsort(task.ids.lengths()[rows], kind="stable")]
@@ -120,8 +130,7 @@ def _unrolled(task: "TextClassification", rows: Rows) -> Export | None:
 
 
 def _inputs(task: "TextClassification", rows: Rows) -> tuple[torch.Tensor, ...]:
-    batch = task.ids.batch(rows, pad_id=task.tokenizer.pad_id, longest=task.plan.max_length)
-    return tuple(batch[name] for name in ("ids", "mask", "types") if name in batch)
+    return tuple(task.batch(rows).values())
 
 
 def _listed(names: list[str], most: int = 50) -> str:

@@ -1,6 +1,6 @@
 """Texts and their labels out of tables and text files: which columns they are in, and which rows cannot be used."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,19 +111,25 @@ def _read_lines(root: Path, parts: dict[str, list[Path]], findings: Findings) ->
     for part, paths in parts.items():
         for path in paths:
             name = path.name if path == root else path.relative_to(root).as_posix()
-            if not sound_text(path, name, findings):
-                continue
-            with path.open("rb") as file:
-                lines = TextLines(file)
-                for number, line in enumerate(lines, 1):
-                    if damage := lines.take_damage():
-                        findings.bad_row(damage, file=name, row=number)
-                    elif text := line.strip():
-                        table.columns["text"].append(text)
-                        table.files.append(name)
-                        table.rows.append(number)
-                        table.parts.append(None if part == "all" else part)
+            for number, text in _lines(path, name, findings):
+                table.columns["text"].append(text)
+                table.files.append(name)
+                table.rows.append(number)
+                table.parts.append(None if part == "all" else part)
     return table
+
+
+def _lines(path: Path, name: str, findings: Findings) -> Iterator[tuple[int, str]]:
+    """Those that are not blank, with their numbers from 1."""
+    if not sound_text(path, name, findings):
+        return
+    with path.open("rb") as file:
+        lines = TextLines(file)
+        for number, line in enumerate(lines, 1):
+            if damage := lines.take_damage():
+                findings.bad_row(damage, file=name, row=number)
+            elif text := line.strip():
+                yield number, text
 
 
 def find_texts(table: Table, text: str | None, pair: str | None, findings: Findings) -> tuple[str, str | None]:
@@ -152,7 +158,7 @@ def find_column(table: Table, wanted: str | None, usual: Sequence[str], what: st
     return found or usual[0]
 
 
-def check_cells(table: Table, column: str, problem_of: Any, findings: Findings) -> npt.NDArray[np.bool_]:
+def check_cells(table: Table, column: str, problem_of: Callable[[Any], str | None], findings: Findings) -> npt.NDArray[np.bool_]:
     """For each row, whether ``problem_of(cell)`` is None; the others are findings."""
     usable = np.ones(table.num_rows, dtype=bool)
     for position, cell in enumerate(table.columns.get(column, [])):
