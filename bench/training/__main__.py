@@ -6,6 +6,7 @@ free-spoken-digits, penguins, movietweetings-100k. ``--device cuda`` trains ther
 
 import argparse
 import importlib
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -61,13 +62,15 @@ def measure(name: str, place: Place) -> None:
     if name in NEED_GPU and not torch.cuda.is_available():
         print(f"{name}: this machine has no CUDA device; not measured", flush=True)
         return
+    load = os.getloadavg()[0]  # of others: seconds that were measured beside them are no promise
     figures = []
     for figure in rows_of(name)(place):
         print(figure.row(command_of(name), "now"), flush=True)
         figures.append(figure)
     cores = len(Path("/proc/cpuinfo").read_text().split("processor\t")) - 1
     on_gpu = name in NEED_GPU or place.device == "cuda"
-    keep(name, figures, device=torch.cuda.get_device_name() if on_gpu else f"{cores} cores")
+    device = torch.cuda.get_device_name() if on_gpu else f"{cores} cores"
+    keep(name, figures, device=device if load < 0.5 * cores else f"{device} under a load of {load:.0f}")
     render(NAMES)
 
 

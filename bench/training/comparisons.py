@@ -57,7 +57,7 @@ def wnut17(place: Place) -> Iterator[Figure]:
     attempt = place.run(read_spec("wnut17", seed=1))
     with (attempt.package / "predictions.csv").open(encoding="utf-8", newline="") as file:
         records = list(csv.DictReader(file))
-    labels, predictions = ([json.loads(record[name]) for record in records] for name in ("labels", "predictions"))
+    labels, predictions = ([json.loads(record[name]) for record in records] for name in ("tags", "prediction"))
     theirs, ours = float(f1_score(labels, predictions)), value_of(attempt, "test.f1")
     seen = f"{ours:.6f} (seqeval {theirs:.6f}, {len(records):,} sentences)"
     same = abs(ours - theirs) < 1e-9

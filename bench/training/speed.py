@@ -40,7 +40,7 @@ GPT: dict[str, Any] = {
     "dataset": {"path": "/data/tinyshakespeare/input.txt"},
     "data": {"tokenizer": "char", "context_length": 64, "sampling": "random"},
     "model": {"family": "gpt", "num_layers": 4, "num_heads": 4, "width": 128},
-    "training": {"batch_size": 12, "max_steps": GPT_STEPS, "log_every_steps": LOG_EVERY, "gradient_clip": 1.0},
+    "training": {"batch_size": 12, "max_steps": GPT_STEPS, "log_every_steps": LOG_EVERY, "beta2": 0.99, "gradient_clip": 1.0},
     "evaluation": {**QUIET, "sample_tokens": 0, "limit_rows": 1},
     "checkpoints": NEVER,
 }
