@@ -7,7 +7,7 @@ from pydantic import Field, Tag, model_validator
 from core.recipes.sections.data import DataKnobs
 from core.recipes.sections.evaluation import EvaluationKnobs
 from core.recipes.sections.families import by_family
-from core.recipes.sections.fine_tuning import FineTuning
+from core.recipes.sections.fine_tuning import FineTuning, check_fine_tuning
 from core.recipes.sections.training import ENGINE_METRICS, OptimizerName, TrainingKnobs, check_shares
 from core.recipes.sections.transformers import Transformers, check_transformers
 from core.spec import Dataset, JobSpec, Section
@@ -115,4 +115,5 @@ class CausalLanguageModelingSpec(JobSpec):
     def _can_be_shared_and_built(self) -> Self:
         check_shares(self, self.training)
         check_transformers(self)
+        check_fine_tuning(self, self.training)
         return self

@@ -8,7 +8,7 @@ from core.recipes.sections.auto import BatchSize, LearningRate
 from core.recipes.sections.data import DataKnobs
 from core.recipes.sections.evaluation import EvaluationKnobs
 from core.recipes.sections.families import by_family
-from core.recipes.sections.fine_tuning import FineTuning
+from core.recipes.sections.fine_tuning import FineTuning, check_fine_tuning
 from core.recipes.sections.text import TokenizerKnobs
 from core.recipes.sections.training import ENGINE_METRICS, TrainingKnobs, check_shares
 from core.recipes.sections.transformers import Transformers, check_transformers
@@ -107,4 +107,5 @@ class TokenClassificationSpec(JobSpec):
     def _can_be_shared_and_built(self) -> Self:
         check_shares(self, self.training)
         check_transformers(self)
+        check_fine_tuning(self, self.training)
         return self

@@ -211,7 +211,7 @@ def test_samples_are_told_and_packaged_and_the_predictor_continues_a_prompt(stra
 
 def test_a_kill_and_a_resume_give_the_same_weights(launch: Launch, straight: Attempt, text_dir: Path) -> None:
     launch.data_dir = text_dir
-    first = launch({**TINY, "training": {**TINY["training"], "max_steps": 16}}).start()
+    first = launch(TINY).start()
     first.wait_for(first.run_dir.complete_checkpoints, "a checkpoint")
     first.kill_everything()
     first.wait()
@@ -236,9 +236,13 @@ def test_a_text_shorter_than_a_block_is_refused(launch: Launch, tmp_path: Path) 
     assert "the train split has 8 tokens; a block of context_length 16" in outcome.message
 
 
-def test_adapters_are_trained_on_two_ranks_and_packaged_as_plain_weights(launch: Launch, straight: Attempt, text_dir: Path) -> None:
+@pytest.mark.parametrize("more", [{"strategy": "ddp"}, {"strategy": "fsdp", "ema": 0.5}], ids=["ddp", "fsdp with an average"])
+def test_adapters_are_trained_on_two_ranks_and_packaged_as_plain_weights(
+    launch: Launch, straight: Attempt, text_dir: Path, more: dict[str, Any]
+) -> None:
     launch.data_dir = text_dir
     tuned = {**TINY, "base_model": {"path": "/base"}, "fine_tuning": {"train": "lora", "lora_rank": 2}, "seed": 5}
+    tuned["training"] = {**TINY["training"], "max_steps": 4, **more}
     attempt = launch(tuned, base_model_dir=straight.run_dir.artifacts).run()
     attempt.expect(Reason.COMPLETED)
     before = read_tensors(straight.run_dir.artifacts / "model.safetensors")

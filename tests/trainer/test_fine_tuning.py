@@ -1,5 +1,6 @@
 """Fine-tuning begins where another package ended, only where it fits, and trains what it was told to."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from core.errors import InvalidInput
+from core.recipes import parse_spec
 from core.recipes.sections.fine_tuning import FineTuning
 from trainer.errors import InvalidData
 from trainer.fine_tuning import WEIGHTS, freeze, merge, start_from
@@ -144,3 +147,17 @@ def test_a_fresh_head_learns_beside_the_adapters(tmp_path: Path) -> None:
     start_from(model, packaged(gpt(), tmp_path), FineTuning(train="lora"))
     assert "tokens.weight" in trainable(model)
     assert "norm.weight" not in trainable(model)
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({}, "there is no base_model"),
+        ({"base_model": {"path": "/base"}, "training": {"tensor_parallel": 2}, "resources": {"devices_per_node": 2}}, "does not go with"),
+    ],
+)
+def test_a_spec_that_cannot_be_tuned_is_refused(more: dict[str, Any], told: str) -> None:
+    spec = {"recipe": "causal-language-modeling", "dataset": {"path": "/data"}, "fine_tuning": {"train": "lora"}, **more}
+    with pytest.raises(InvalidInput) as caught:
+        parse_spec(json.dumps(spec))
+    assert any(told in problem.message for problem in caught.value.problems)
