@@ -121,6 +121,7 @@ def finish(run: Run, task: Task, learner: Learner, state: State) -> ResultFile:
     run.report.scores("the model to be packaged", metrics)
     run.report.progress(phase=Phase.PACKAGING)
     digest = package(run, task, weights, state, tested) if run.ranks.is_first else None
+    run.report.points(state.step, run.report.phases.read())
     return ResultFile(outcome="succeeded", step=state.step, metrics=metrics, weights_sha256=digest)
 
 

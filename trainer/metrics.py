@@ -84,11 +84,30 @@ class ProgressNote:
             self.losses.note(self.path, error)
 
 
+class PhaseClock:
+    """How long each phase has taken in this attempt; evaluations in the middle of training are added up."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[Phase, float] = {}
+        self._phase, self._since = Phase.PREPARING, time.monotonic()
+
+    def enter(self, phase: Phase) -> None:
+        now = time.monotonic()
+        self._seconds[self._phase] = self._seconds.get(self._phase, 0.0) + now - self._since
+        self._phase, self._since = phase, now
+
+    def read(self) -> dict[str, float]:
+        """As metrics: ``training_seconds`` and so on, up to now."""
+        self.enter(self._phase)
+        return {f"{phase.value}_seconds": seconds for phase, seconds in self._seconds.items()}
+
+
 class Reporter:
     """All of it on rank 0, silence on the others."""
 
     def __init__(self, run_dir: RunDir, *, speaks: bool) -> None:
         self.log = MetricsLog(run_dir.metrics)
+        self.phases = PhaseClock()
         self._progress = ProgressNote(run_dir)
         self._speaks = speaks
 
@@ -97,6 +116,8 @@ class Reporter:
             self.log.add(step, values)
 
     def progress(self, **changes: object) -> None:
+        if isinstance(phase := changes.get("phase"), Phase):
+            self.phases.enter(phase)
         if self._speaks:
             self._progress.update(**changes)
 

@@ -9,13 +9,11 @@ from core.recipes.sections.data import DataKnobs, SplitKind
 from core.recipes.sections.evaluation import EvaluationKnobs
 from core.recipes.sections.families import by_family
 from core.recipes.sections.fine_tuning import FineTuning
-from core.recipes.sections.training import TrainingKnobs, check_shares
+from core.recipes.sections.training import ENGINE_METRICS, TrainingKnobs, check_shares
 from core.spec import Dataset, JobSpec, Section
 
 METRICS = (
-    "loss",
-    "learning_rate",
-    "gradient_norm",
+    *ENGINE_METRICS,
     "samples_per_second",
     *(f"{split}_{name}" for split in ("validation", "test") for name in ("loss", "rmse", "mae", "recall_at_10", "ndcg_at_10")),
 )

@@ -4,6 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from core.recipes.sections.training import ENGINE_METRICS
 from core.spec import JobSpec, Section
 
 Ending = Literal["ok", "raise", "exit", "kill", "segfault", "hang", "never", "out_of_memory", "nan", "invalid_data", "no_result"]
@@ -28,7 +29,7 @@ class ScriptedSpec(JobSpec):
     """A two-layer network on made-up numbers that obeys its spec: it succeeds, raises, exits, is killed, hangs or never ends."""
 
     summary: ClassVar[str] = "A tiny run that ends as told, for drills and tests"
-    metrics: ClassVar[tuple[str, ...]] = ("loss", "learning_rate", "gradient_norm", "samples_per_second", "test_loss")
+    metrics: ClassVar[tuple[str, ...]] = (*ENGINE_METRICS, "samples_per_second", "test_loss")
 
     recipe: Literal["scripted"]
     training: Training = Training()

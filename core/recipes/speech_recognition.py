@@ -9,14 +9,12 @@ from core.recipes.sections.data import DataKnobs
 from core.recipes.sections.evaluation import EvaluationKnobs
 from core.recipes.sections.families import by_family
 from core.recipes.sections.fine_tuning import FineTuning
-from core.recipes.sections.training import TrainingKnobs, check_shares
+from core.recipes.sections.training import ENGINE_METRICS, TrainingKnobs, check_shares
 from core.recipes.sections.transformers import Transformers, check_transformers
 from core.spec import Dataset, JobSpec, Section
 
 METRICS = (
-    "loss",
-    "learning_rate",
-    "gradient_norm",
+    *ENGINE_METRICS,
     "samples_per_second",
     *(f"{split}_{name}" for split in ("validation", "test") for name in ("loss", "wer", "cer")),
 )

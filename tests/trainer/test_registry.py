@@ -21,7 +21,9 @@ def test_the_metrics_a_run_writes_are_those_its_recipe_announces(launch: Launch)
         attempt = launch({"recipe": name, **more}).run()
         attempt.expect(Reason.COMPLETED)
         written = {metric for line in attempt.metrics() for metric in line.values}
-        assert written == set(RECIPES[name].metrics)
+        announced = set(RECIPES[name].metrics)
+        assert written <= announced
+        assert announced - written <= {"mfu", "checkpoint_stall_seconds", "evaluating_seconds"}, "announced and never written"
 
 
 def test_what_a_first_step_does_not_need_is_not_imported() -> None:

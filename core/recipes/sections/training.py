@@ -12,7 +12,16 @@ ScheduleName = Literal["constant", "linear", "cosine", "one-cycle", "wsd"]
 
 
 # What the engine itself writes while it trains, whatever the recipe: beside these the throughput in the recipe's unit.
-ENGINE_METRICS = ("loss", "learning_rate", "gradient_norm", "data_wait_share", "memory_bytes", "mfu", "checkpoint_stall_seconds")
+ENGINE_METRICS = (
+    "loss",
+    "learning_rate",
+    "gradient_norm",
+    "data_wait_share",
+    "memory_bytes",
+    "mfu",  # on GPUs that are known
+    "checkpoint_stall_seconds",  # after a checkpoint
+    *(f"{phase}_seconds" for phase in ("preparing", "training", "evaluating", "packaging")),  # once, at the end
+)
 
 
 class Adversarial(Section):
@@ -79,7 +88,9 @@ class TrainingKnobs(Section):
 
 
 def check_shares(spec: JobSpec, knobs: TrainingKnobs) -> None:
-    """ValueError when the ranks of the spec cannot share a step equally; for the validators of recipes."""
+    """ValueError when the ranks of the spec cannot share a step equally, or cannot compute as asked; for the validators of recipes."""
+    if knobs.precision == "fp16" and spec.resources.accelerator == "cpu":
+        raise ValueError("training.precision fp16 needs a GPU; bf16 works on CPUs too")
     num_ranks = spec.resources.nodes * spec.resources.devices_per_node
     if num_ranks % knobs.tensor_parallel:
         raise ValueError(f"{num_ranks} ranks cannot form groups of training.tensor_parallel {knobs.tensor_parallel}")
