@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModelForTokenClassification
 
 from core.recipes.sections.text import TokenizerKnobs
 from core.recipes.token_classification import Data
@@ -235,3 +236,21 @@ def test_an_encoder_learns_by_the_first_tokens_of_words(launch: Launch, data_fil
     assert result is not None
     assert result.metrics["test_f1"] > 0.8
     assert (attempt.run_dir.artifacts / "tokenizer.json").exists()
+
+
+def test_a_model_of_the_transformers_library_is_trained_packaged_and_asked(launch: Launch, data_file: Path) -> None:
+    launch.data_dir = data_file
+    config = {"model_type": "bert", "num_hidden_layers": 1, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32}
+    spec = {**BILSTM, "model": {"family": "transformers", "config": {**config, "max_position_embeddings": 64}}}
+    spec |= {"data": {"tokenizer": {"vocab_size": 300}}, "training": {**BILSTM["training"], "max_steps": 3}}
+    attempt = launch(spec, num_ranks=1).run()
+    attempt.expect(Reason.COMPLETED)
+    package = attempt.run_dir.artifacts
+    theirs = AutoModelForTokenClassification.from_pretrained(package)
+    assert theirs.config.id2label[1] == "B-person"
+    read = read_config(package)
+    predictor: Any = predictor_class(read["recipe"])(package, read, load_model(package, read, "cpu"))
+    batch = predictor.reader.read([["Bob", "Stone"]])
+    expected = theirs.eval()(input_ids=batch["ids"], attention_mask=batch["mask"].long()).logits
+    torch.testing.assert_close(predictor.model(batch["ids"], batch["mask"]), expected)
+    assert len(predictor.tags([["Bob", "Stone"]])[0]) == 2
