@@ -8,7 +8,7 @@ from core.recipes.sections.auto import BatchSize, LearningRate
 from core.recipes.sections.data import ClassKnobs
 from core.recipes.sections.evaluation import EvaluationKnobs
 from core.recipes.sections.fine_tuning import FineTuning
-from core.recipes.sections.text import TokenizerKnobs
+from core.recipes.sections.text import TokenizerKnobs, check_adversarial
 from core.recipes.sections.training import ENGINE_METRICS, TrainingKnobs, check_shares
 from core.recipes.sections.transformers import check_transformers
 from core.recipes.text_models import Model, TextCnn
@@ -92,5 +92,6 @@ class TextClassificationSpec(JobSpec):
     @model_validator(mode="after")
     def _can_be_shared_and_built(self) -> Self:
         check_shares(self, self.training)
+        check_adversarial(self.training)
         check_transformers(self)
         return self

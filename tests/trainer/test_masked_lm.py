@@ -64,6 +64,14 @@ def test_two_ranks_learn_what_one_learns(start: Launch, straight: Attempt) -> No
     assert one.series("validation_loss")[0] == pytest.approx(straight.series("validation_loss")[0], rel=1e-3)
 
 
+@pytest.mark.parametrize("knobs", [{"strategy": "fsdp"}, {"tensor_parallel": 2}, {"accumulate": 2, "activation_checkpointing": True}])
+def test_however_ranks_share_the_model_it_learns_the_same(knobs: dict[str, Any], start: Launch, straight: Attempt) -> None:
+    attempt = start({**SPEC, "deterministic": False, "training": {**SPEC["training"], **knobs}}).run()
+    attempt.expect(Reason.COMPLETED)
+
+    assert attempt.series("loss")[:10] == pytest.approx(straight.series("loss")[:10], rel=1e-3)
+
+
 def test_promise_08_a_kill_and_a_resume_give_the_same_weights(start: Launch, straight: Attempt) -> None:
     first = start({**SPEC, "checkpoints": {"every_steps": 10}}).start()
     first.wait_for_step(25)

@@ -239,6 +239,7 @@ def test_another_run_starts_from_a_package_with_its_tokenizer(start: Launch, str
         ({"model": {"family": "transformers"}}, ""),
         ({"model": {"family": "bert"}}, "/model"),
         ({"training": {"batch_size": 15}}, ""),
+        ({"training": {"adversarial": {"method": "pgd"}}}, ""),
         ({"data": {"tokenizer": {"kind": "syllables"}}}, "/data/tokenizer/kind"),
     ],
 )

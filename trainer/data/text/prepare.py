@@ -13,6 +13,7 @@ from trainer.data.text.base import BaseModel
 from trainer.data.text.token_ids import TokenIds, write_ids
 from trainer.data.text.tokenizers import FILE, Tokenizer
 from trainer.data.text.vocabularies import Kind, train_tokenizer
+from trainer.errors import InvalidData
 from trainer.state import Run
 
 VERSION = 1  # of what lies in a folder; another number and all is tokenized anew
@@ -51,7 +52,12 @@ class Prepared:
 
 
 def plan_tokenizer(knobs: TokenizerKnobs, base: BaseModel | None, *, auto: Kind, limit: int | None = None) -> TokenizerPlan:
-    """``auto`` is what the recipe takes where the spec does not choose; ``limit`` how long a text the model can take."""
+    """``auto`` is what the recipe takes where the spec does not choose; ``limit`` how long a text the model can take.
+
+    InvalidData when a base model comes without its tokenizer: its embeddings are of tokens that only that one knows.
+    """
+    if base is not None and base.tokenizer is None:
+        raise InvalidData([f"the base model has no {FILE}; of a Transformers model its fast tokenizer writes one"])
     kind = auto if knobs.kind == "auto" else knobs.kind
     length = min(knobs.max_length, limit) if limit is not None else knobs.max_length
     return TokenizerPlan(kind=kind, knobs=knobs, max_length=length, file=base.tokenizer if base else None)
@@ -77,7 +83,7 @@ def frame_texts(run: Run, plan: TokenizerPlan, texts: Sequence[str], pairs: Sequ
 
     key = {"what": "framed texts", "texts": digest_of(texts, pairs or []), **plan.key()}
     if plan.file is None:
-        key["learned_from"] = digest_of([texts[row] for row in learned_from])
+        key["learned_from"] = digest_of([str(row) for row in learned_from])
     return load(run, key, build)
 
 
