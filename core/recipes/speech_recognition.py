@@ -103,7 +103,7 @@ class SpeechRecognitionSpec(JobSpec):
 
     A dataset by path is a folder, or a .zip of one, with a table such as ``metadata.csv``: a column of files (.wav, .flac and
     whatever libsndfile reads; where they stand seen from the table), a column of texts, and maybe one that names the split.
-    Family ``transformers`` takes models that hear the wave itself, such as wav2vec2.
+    Family ``transformers`` takes models that hear the wave itself, such as wav2vec2; of augmentation they get speeds alone.
     """
 
     summary: ClassVar[str] = "Recordings to text, by CTC on letters"

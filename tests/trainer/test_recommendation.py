@@ -286,6 +286,7 @@ def test_a_kill_and_a_resume_give_the_same_weights(launch_ratings: Launch, spec:
     straight = launch_ratings(spec).run().weights()
     first = launch_ratings(spec).start()
     first.wait_for_step(21)
+    first.wait_for(first.run_dir.complete_checkpoints, "a checkpoint")
     first.kill_everything()
     first.wait()
     newest, _ = first.run_dir.newest_verified_checkpoint()

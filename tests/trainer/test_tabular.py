@@ -297,6 +297,7 @@ def test_a_kill_and_a_resume_give_the_same_weights(launch_table: Launch) -> None
     straight = launch_table(spec).run().weights()
     first = launch_table(spec).start()
     first.wait_for_step(11)
+    first.wait_for(first.run_dir.complete_checkpoints, "a checkpoint")
     first.kill_everything()
     first.wait()
     newest, _ = first.run_dir.newest_verified_checkpoint()

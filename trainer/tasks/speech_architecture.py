@@ -14,6 +14,9 @@ from trainer.data.speech_corpus import Hearing
 from trainer.errors import InvalidData
 from trainer.state import Run
 
+# Ranks would leave out different layers, and wait for each other's gradients for ever; and the library's masks refuse short utterances.
+SAME_ON_EVERY_RANK = {"layerdrop": 0.0, "apply_spec_augment": False, "mask_time_prob": 0.0, "mask_feature_prob": 0.0}
+
 
 class SpeechBase:
     """What config.json of a base model says: ``ours`` is of a package of this recipe, ``config`` of a Transformers model; else empty."""
@@ -46,7 +49,8 @@ def architecture_of(spec: SpeechRecognitionSpec, base: SpeechBase, hearing: Hear
             [f"a {config.get('model_type', 'base')} model does not hear waves by convolutions, as wav2vec2 does: no conv_kernel"]
         )
     kept = {name: value for name, value in config.items() if name not in ("vocab_size", "trainyard")}
-    return {"family": "transformers", "task": "ctc", "config": {**kept, "pad_token_id": BLANK}, "vocab_size": letters.num_outputs}
+    config = {**kept, **SAME_ON_EVERY_RANK, "pad_token_id": BLANK}
+    return {"family": "transformers", "task": "ctc", "config": config, "vocab_size": letters.num_outputs}
 
 
 def output_lengths(architecture: dict[str, Any], lengths: torch.Tensor) -> torch.Tensor:
