@@ -36,7 +36,7 @@ GOALS: dict[str, Goal] = {
     ),
     "sst2": Goal("SST-2, encoder from scratch", "sst2", "test.accuracy", 82),
     "free-spoken-digits": Goal(
-        "free spoken digits, word error rate", "free-spoken-digits", "test.word_error_rate", 3, higher_is_better=False, within=600
+        "free spoken digits, word error rate", "free-spoken-digits", "test.wer", 3, higher_is_better=False, within=600
     ),
 }
 

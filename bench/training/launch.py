@@ -50,7 +50,8 @@ class Attempt:
     def training_seconds(self) -> float:
         """Wall time from the first step's end to the test's score: steps, evaluations, checkpoints, the test."""
         points = self.points()
-        return float(points[-1]["at"] - points[0]["at"])
+        tested = next(point for point in points if any(name.startswith("test_") for name in point["values"]))
+        return float(tested["at"] - points[0]["at"])
 
 
 @dataclass(slots=True)
