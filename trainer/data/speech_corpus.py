@@ -7,7 +7,7 @@ float32 waves), and ``ends-s.npy``, where each ends. ``utterances.json`` has the
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,10 @@ from numpy.lib.format import open_memmap
 
 from core.recipes.speech_recognition import Data
 from trainer.data.audio import Unusable, Wave, decode, resample
-from trainer.data.cache import content_digest, prepared
+from trainer.data.cache import data_digest, prepared
 from trainer.data.findings import Findings
 from trainer.data.mel import log_mel
-from trainer.data.speech_listing import Listing, Read, list_speech
+from trainer.data.speech_listing import Listing, list_speech
 from trainer.state import Run
 
 FORMAT = 1  # of what is written; another number prepares again
@@ -32,6 +32,7 @@ DECIDING = {"on_bad_rows", "split", "split_column", "group_column", "time_column
 DECIDING |= {"sample_rate", "num_mels", "max_seconds"}
 
 Values = npt.NDArray[np.float32]
+Sound = Callable[[int], tuple[Wave, int]]  # of a position in the listing
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ class SpeechCorpus:
 def open_speech(run: Run, root: Path, knobs: Data, *, speeds: Sequence[float], as_waves: bool) -> SpeechCorpus:
     """A collective. Raises InvalidData with everything that is wrong."""
     deciding = knobs.model_dump(mode="json", include=DECIDING)
-    key = {"speech": FORMAT, "data": content_digest(root), "speeds": list(speeds), "waves": as_waves, **deciding}
+    key = {"speech": FORMAT, "data": data_digest(run), "speeds": list(speeds), "waves": as_waves, **deciding}
     return load_speech(prepared(run, key, lambda out: prepare(root, knobs, out, speeds=speeds, as_waves=as_waves)))
 
 
@@ -103,7 +104,11 @@ def prepare(root: Path, knobs: Data, out: Path, *, speeds: Sequence[float], as_w
     findings = Findings()
     listing, read = list_speech(root, knobs, findings)
     findings.settle("drop")
-    usable, rates = look(listing, read, knobs, findings)
+
+    def sound(position: int) -> tuple[Wave, int]:
+        return decode(read(listing.names[position]), max_seconds=knobs.max_seconds)
+
+    usable, rates = look(listing, sound, findings)
     if not usable and not findings.num_bad_rows:
         findings.fatal("the table lists no utterance")
     findings.settle(knobs.on_bad_rows)
@@ -113,19 +118,19 @@ def prepare(root: Path, knobs: Data, out: Path, *, speeds: Sequence[float], as_w
     common = min(rate for rate, count in Counter(rates).items() if count == max(Counter(rates).values()))
     rate = min(common, HIGHEST_AUTO_RATE) if knobs.sample_rate == "auto" else knobs.sample_rate
     hearing = Hearing(rate, None if as_waves else knobs.num_mels)
-    seconds, keys = write_values(listing, read, usable, hearing, list(speeds), out, knobs)
+    seconds, keys = write_values(usable, sound, hearing, list(speeds), out)
     np.save(out / "keys.npy", np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(-1, KEY_BYTES))
     utterances = [_described(listing, position, seconds[number]) for number, position in enumerate(usable)]
     content = {"rate": hearing.rate, "num_mels": hearing.num_mels, "num_speeds": len(speeds), "utterances": utterances}
     (out / "utterances.json").write_text(json.dumps({**content, "report": findings.report()}), "utf-8")
 
 
-def look(listing: Listing, read: Read, knobs: Data, findings: Findings) -> tuple[list[int], list[int]]:
+def look(listing: Listing, sound: Sound, findings: Findings) -> tuple[list[int], list[int]]:
     """Positions of the recordings that can be decoded, and their sample rates."""
     usable, rates = [], []
     for position, name in enumerate(listing.names):
         try:
-            _, rate = decode(read(name), max_seconds=knobs.max_seconds)
+            _, rate = sound(position)
         except Unusable as error:
             findings.bad_row(f"{name}: {error}", file=listing.files[position], row=listing.rows[position])
         else:
@@ -134,16 +139,14 @@ def look(listing: Listing, read: Read, knobs: Data, findings: Findings) -> tuple
     return usable, rates
 
 
-def write_values(
-    listing: Listing, read: Read, usable: list[int], hearing: Hearing, speeds: list[float], out: Path, knobs: Data
-) -> tuple[list[float], list[bytes]]:
+def write_values(usable: list[int], sound: Sound, hearing: Hearing, speeds: list[float], out: Path) -> tuple[list[float], list[bytes]]:
     """One file per speed. It is written raw, for nobody knows its length before, and gets its header afterwards."""
     seconds: list[float] = []
     keys: list[bytes] = []
     ends: list[list[int]] = [[] for _ in speeds]
     files = [(out / f"raw-{number}").open("wb") for number in range(len(speeds))]
     for position in usable:
-        wave, rate = decode(read(listing.names[position]), max_seconds=knobs.max_seconds)
+        wave, rate = sound(position)
         seconds.append(len(wave) / rate)
         keys.append(hashlib.blake2b(wave.tobytes(), digest_size=KEY_BYTES).digest())
         for number, speed in enumerate(speeds):

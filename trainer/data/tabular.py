@@ -45,7 +45,7 @@ def read_tabular(root: Path, knobs: Data, *, seed: int, findings: Findings, base
     cells = table.columns[columns.target]
     labels = label_names(cells) if kind == "classification" else ()
     targets = class_numbers(cells, labels) if labels else as_floats(cells)
-    splits = split(table, targets, labels, knobs, seed, findings)
+    splits = split(table, targets, labels, knobs, seed=seed, findings=findings)
     splits = drop_or_report_leaks(splits, row_keys(table, columns), knobs, findings)
     findings.settle(knobs.on_bad_rows)
     preprocessing = known or fit_preprocessing(table.columns, columns, splits.train, knobs)
@@ -126,7 +126,7 @@ def class_numbers(cells: list[Any], labels: tuple[str, ...]) -> npt.NDArray[np.i
     return np.array([number_of[as_category(cell)] for cell in cells], dtype=np.int64)
 
 
-def split(table: Table, targets: Targets, labels: tuple[str, ...], knobs: Data, seed: int, findings: Findings) -> Splits:
+def split(table: Table, targets: Targets, labels: tuple[str, ...], knobs: Data, *, seed: int, findings: Findings) -> Splits:
     """A fold is a given test split; validation is carved out of the other rows."""
     if len(labels) == 1:
         findings.fatal(f"every row has the target {labels[0]!r}; there is nothing to tell apart")
