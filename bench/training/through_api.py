@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 PATIENCE = 900.0  # seconds for one job
 FIRST_LINES = 6
 SHORT = {"epochs": 1, "max_steps": 60}
+HALF = {"model": {"family": "conv-transformer", "subsampling": 2}, "training": SHORT}
 ENCODER = {"family": "encoder", "width": 64, "num_layers": 2, "num_heads": 4}
 
 
@@ -55,7 +56,7 @@ CHECKS: dict[str, Check] = {
     "movietweetings": Check(
         "recommendation", "movietweetings-100k", "movietweetings-100k/ratings.csv", {"training": {"epochs": 2, "batch_size": 1024}}
     ),
-    "spoken-digits": Check("speech-recognition", "free-spoken-digits", "free-spoken-digits/wavs/0_george_0.wav", {"training": SHORT}),
+    "spoken-digits": Check("speech-recognition", "free-spoken-digits", "free-spoken-digits/wavs/0_george_0.wav", HALF),
 }  # fmt: skip
 
 

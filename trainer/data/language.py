@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from core.recipes.causal_language_modeling import CausalLanguageModelingSpec, Data
-from trainer.data.cache import content_digest, prepared
+from trainer.data.cache import content_digest, data_digest, prepared
 from trainer.data.corpus import ROLES, Corpus, read_corpus
 from trainer.data.findings import Findings
 from trainer.data.text.base import BaseModel, read_base
@@ -38,7 +38,7 @@ def prepare_language(run: Run, spec: CausalLanguageModelingSpec) -> Language:
     if run.file.data_dir is None:
         raise InvalidData(["this recipe needs a dataset, and spec.json names no folder of one"])
     root, base = Path(run.file.data_dir), Path(run.file.base_model_dir) if run.file.base_model_dir else None
-    digest = content_digest(root)
+    digest = data_digest(run)
     key = {"recipe": spec.recipe, "format": FORMAT, "data": digest, "knobs": spec.data.model_dump(mode="json"), "seed": spec.seed}
     if base is not None:
         key["tokenizer"] = content_digest(base / FILE) if (base / FILE).is_file() else None

@@ -4,7 +4,7 @@ import importlib
 from pathlib import Path
 
 from core.recipes.image_classification import Data
-from trainer.data.cache import content_digest, prepared
+from trainer.data.cache import data_digest, prepared
 from trainer.data.folder import ImageFolder, load_image_folder
 from trainer.state import Run
 
@@ -28,7 +28,7 @@ def open_images(run: Run, root: Path, knobs: Data) -> ImageFolder:
         data = load_image_folder(root)
         if _fits(data, knobs):
             return data
-    key = {"images": FORMAT, "data": content_digest(root), **knobs.model_dump(mode="json", include=DECIDING)}
+    key = {"images": FORMAT, "data": data_digest(run), **knobs.model_dump(mode="json", include=DECIDING)}
 
     def build(out: Path) -> None:
         importing = importlib.import_module("trainer.data.images.importing")  # Pillow and pyarrow, for those who need them
