@@ -113,6 +113,9 @@ class Section(Strict):
 class JobSpec(Strict):
     """The frame of every job."""
 
+    summary: ClassVar[str] = ""  # one line about the recipe
+    metrics: ClassVar[tuple[str, ...]] = ()  # all that a run may write
+
     version: Literal[1] = 1
     name: Name | None = None
     recipe: str

@@ -115,7 +115,8 @@ def finish(run: Run, task: Task, learner: Learner, state: State) -> ResultFile:
             learner.model.load_state_dict(learner.best_weights)
         with torch.inference_mode(), autocast(run.ranks.device, task.knobs):
             tested = task.test(learner.model)
-        weights = full_weights(learner.model)
+        # Copies: on a CPU they would be the model's own tensors, which get their unaveraged values back below.
+        weights = {name: tensor.clone() for name, tensor in full_weights(learner.model).items()}
     metrics = tested.score.named("test")
     run.report.points(state.step, metrics)
     run.report.scores("the model to be packaged", metrics)

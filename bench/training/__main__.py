@@ -28,8 +28,8 @@ OTHERS: dict[str, str] = {
     "movietweetings": "comparisons:movietweetings",
     "speed-image": "speed:image",
     "speed-gpt": "speed:gpt",
-    "checkpoints": "services:checkpoints",
-    "gauges": "services:gauges",
+    "checkpoints": "overheads:checkpoints",
+    "gauges": "overheads:gauges",
     "gpu-gpt2": "gpu:gpt2",
     "gpu-resnet50": "gpu:resnet50",
 }

@@ -6,13 +6,17 @@ import statistics
 from collections.abc import Iterator
 
 from seqeval.metrics import f1_score
+from seqeval.scheme import IOB2
 
 from bench.report import spread
 from bench.training.figures import Figure
 from bench.training.goals import GOALS, judge, mean_cpu, run_seeds, value_of
 from bench.training.launch import Attempt, Place, read_spec
 
-NO_AUGMENTATION = {"max_shift": 0, "flip": False, "colour_jitter": 0.0, "randaugment": 0, "cutout": 0, "mixup": 0.0, "cutmix": 0.0}
+NO_AUGMENTATION = {
+    **{"max_shift": 0, "flip": False, "colour_jitter": 0.0, "randaugment": 0, "cutout": 0, "mixup": 0.0, "cutmix": 0.0},
+    "progressive": None,
+}
 NUM_FOLDS = 5
 
 
@@ -58,7 +62,7 @@ def wnut17(place: Place) -> Iterator[Figure]:
     with (attempt.package / "predictions.csv").open(encoding="utf-8", newline="") as file:
         records = list(csv.DictReader(file))
     labels, predictions = ([json.loads(record[name]) for record in records] for name in ("tags", "prediction"))
-    theirs, ours = float(f1_score(labels, predictions)), value_of(attempt, "test.f1")
+    theirs, ours = float(f1_score(labels, predictions, mode="strict", scheme=IOB2)), value_of(attempt, "test.f1")
     seen = f"{ours:.6f} (seqeval {theirs:.6f}, {len(records):,} sentences)"
     same = abs(ours - theirs) < 1e-9
     yield Figure("WNUT-17, entity F1", seen, "what seqeval says", same, attempt.training_seconds, attempt.cpu_seconds)

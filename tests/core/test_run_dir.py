@@ -30,7 +30,10 @@ def test_a_torn_last_line_waits_until_it_is_whole(tmp_path: Path) -> None:
     assert read_complete_lines(path, offset) == ([b'{"b": 2}'], 18)
 
 
-@given(lines=st.lists(st.integers(-(10**20), 10**20).map(lambda number: json.dumps({"n": number}).encode()), max_size=30), size=st.integers(40, 200))
+@given(
+    lines=st.lists(st.integers(-(10**20), 10**20).map(lambda number: json.dumps({"n": number}).encode()), max_size=30),
+    size=st.integers(40, 200),
+)
 def test_lines_read_in_pieces_are_the_lines_written(tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], size: int) -> None:
     path = tmp_path_factory.mktemp("lines") / "metrics.jsonl"
     path.write_bytes(b"".join(line + b"\n" for line in lines))

@@ -72,7 +72,12 @@ def test_columns_that_are_named_go_before_usual_ones(tmp_path: Path) -> None:
 
 def test_every_row_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     good = [{"text": f"text {row}", "label": row % 2} for row in range(20)]
-    bad: list[dict[str, Any]] = [{"text": "", "label": 1}, {"text": "  ", "label": 1}, {"text": 7, "label": 1}, {"text": "x", "label": None}]
+    bad: list[dict[str, Any]] = [
+        {"text": "", "label": 1},
+        {"text": "  ", "label": 1},
+        {"text": 7, "label": 1},
+        {"text": "x", "label": None},
+    ]
     with pytest.raises(InvalidData) as found:
         read(table(tmp_path, [*good, *bad, {"text": "x", "label": 0.5}, {"text": "\ud800", "label": 1}]))
 
