@@ -14,16 +14,19 @@ EMBEDDING_DROPOUT = "share of the embedded tokens' numbers that is left out in e
 
 
 class TextCnn(Section):
-    """Kim 2014 (arXiv:1408.5882): convolutions over a few tokens each, the strongest answer of each, one linear layer."""
+    """After Kim 2014 (arXiv:1408.5882): convolutions over a few tokens each, their answers pooled, one linear layer."""
 
     family: Literal["text-cnn"] = "text-cnn"
     embedding: int = Field(default=128, ge=4, le=4096, description=EMBEDDING)
     widths: tuple[Annotated[int, Field(ge=1, le=32)], ...] = Field(
-        default=(1, 2, 3, 4), min_length=1, max_length=16, description="tokens that a convolution sees at once, one entry for each"
+        default=(1, 2, 3), min_length=1, max_length=16, description="tokens that a convolution sees at once, one entry for each"
     )
-    channels: int = Field(default=100, ge=1, le=4096, description="of each convolution")
+    channels: int = Field(default=64, ge=1, le=4096, description="of each convolution")
+    pooling: Literal["max", "sum", "both"] = Field(
+        default="both", description="of a channel's answers the strongest, as Kim has it; or their sum, by which evidence adds up; or both"
+    )
     dropout: float = Field(default=0.5, ge=0, lt=1, description=DROPOUT)
-    embedding_dropout: float = Field(default=0.3, ge=0, lt=1, description=EMBEDDING_DROPOUT)
+    embedding_dropout: float = Field(default=0.5, ge=0, lt=1, description=EMBEDDING_DROPOUT)
 
 
 class Recurrent(Section):

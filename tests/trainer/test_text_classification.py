@@ -90,7 +90,7 @@ def newest(attempt: Attempt) -> Path:
 @pytest.mark.parametrize(
     "architecture",
     [
-        {"family": "text-cnn", "widths": [1, 2, 5]},
+        *({"family": "text-cnn", "widths": [1, 2, 5], "pooling": pooling} for pooling in ("max", "sum", "both")),
         *({"family": "recurrent", "cell": "lstm", "pooling": pooling, "num_layers": 2} for pooling in ("max", "mean", "last")),
         {"family": "recurrent", "cell": "gru", "bidirectional": False, "pooling": "last"},
     ],

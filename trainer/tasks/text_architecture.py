@@ -11,7 +11,7 @@ from trainer.data.text.base import BaseModel, most_tokens
 from trainer.data.text.tokenizers import Tokenizer
 from trainer.errors import InvalidData
 
-FREE = ("dropout", "embedding_dropout", "pooling")  # what a new model may have otherwise than its base: no weight depends on it
+FREE = ("dropout", "embedding_dropout")  # what a new model may have otherwise than its base: no weight depends on it
 
 
 def architecture_of(model: Model, base: BaseModel | None, *, tokenizer: Tokenizer, classes: list[str], max_length: int) -> dict[str, Any]:
