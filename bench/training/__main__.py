@@ -7,6 +7,7 @@ free-spoken-digits, penguins, movietweetings-100k. ``--device cuda`` trains ther
 import argparse
 import importlib
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -51,6 +52,7 @@ def main() -> None:
         sys.exit(f"no measurement {', '.join(unknown)}; there are {', '.join(NAMES)}")
     if asked.data is None or not asked.data.is_dir():
         sys.exit("--data DIR must name the folder that holds the datasets, one folder each: fashion-mnist, sst2, ...")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, so that no attempt and no folder is left
     with tempfile.TemporaryDirectory(prefix="bench-training-") as work:
         place = Place(data=asked.data.resolve(), work=Path(work), device=asked.device)
         for name in asked.names or NAMES:
