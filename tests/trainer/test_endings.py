@@ -3,6 +3,7 @@
 import signal
 from typing import Any
 
+import numpy as np
 import pytest
 
 from core.states import Phase, Reason
@@ -111,7 +112,10 @@ def test_a_broken_spec_is_named_as_the_cause(launch: Launch) -> None:
 
 def test_data_that_cannot_be_used_is_named_as_the_cause(launch: Launch) -> None:
     launch.data_dir = launch.root / "nothing"
-    attempt = launch({"recipe": "image-classification", "dataset": {"path": "/nowhere"}}).run()
+    spec = {"recipe": "image-classification", "dataset": {"path": "/nowhere"}}
+    assert "nothing does not exist" in launch(spec).run().expect(Reason.INVALID_DATA).message
 
-    outcome = attempt.expect(Reason.INVALID_DATA)
-    assert all(f"{name} is missing" in outcome.message for name in ("images.npy", "labels.npy", "classes.json"))
+    launch.data_dir.mkdir()
+    np.save(launch.data_dir / "images.npy", np.zeros((4, 8, 8), dtype=np.uint8))
+    message = launch(spec).run().expect(Reason.INVALID_DATA).message
+    assert all(f"{name} is missing" in message for name in ("labels.npy", "classes.json"))

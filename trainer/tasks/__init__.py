@@ -1,7 +1,9 @@
 """The registry of tasks: one for each recipe in ``core.recipes`` (a test compares the two)."""
 
 import importlib
+from pathlib import Path
 
+from trainer.errors import InvalidData
 from trainer.state import Run
 from trainer.tasks.task import Task
 
@@ -21,6 +23,8 @@ TASKS: dict[str, str] = {
 
 def new_task(run: Run) -> Task:
     """The task of the run's recipe. Raises InvalidData when its data cannot be used."""
+    if run.file.data_dir is not None and not Path(run.file.data_dir).exists():
+        raise InvalidData([f"{run.file.data_dir} does not exist on this node"])
     module, _, name = TASKS[run.file.spec.recipe].partition(":")
     task: Task = getattr(importlib.import_module(module), name)(run)
     return task
