@@ -28,7 +28,7 @@ DEVICE_FILES = ("/dev/nvidiactl", "/proc/driver/nvidia/version")
 
 # Megabytes to download, as measured; told to the user before anything is fetched.
 TORCH_MEGABYTES = {"cpu": 190, "cuda": 3000}
-REST_MEGABYTES = 100
+REST_MEGABYTES = 200
 DEV_MEGABYTES = 65
 
 
