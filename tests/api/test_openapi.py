@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from api.app import create_app
+from core.recipes import RECIPES
 from core.settings import ApiSettings
 
 Json = dict[str, Any]
@@ -77,4 +78,4 @@ def test_a_job_spec_is_described_whole(document: Json) -> None:
     body = document["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     spec = document["components"]["schemas"][body["$ref"].rsplit("/", 1)[1]]
     assert spec["discriminator"]["propertyName"] == "recipe"
-    assert set(spec["discriminator"]["mapping"]) == {"image-classification", "scripted"}
+    assert set(spec["discriminator"]["mapping"]) == set(RECIPES)
