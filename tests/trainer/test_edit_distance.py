@@ -44,9 +44,9 @@ def likeliest_by_force(log_probs: torch.Tensor) -> list[int]:
     totals: dict[tuple[int, ...], float] = {}
     num_frames, num_outputs = log_probs.shape
     for path in itertools.product(range(num_outputs), repeat=num_frames):
-        text = tuple(greedy(path))
+        text: tuple[int, ...] = tuple(greedy(path))
         totals[text] = totals.get(text, 0.0) + math.exp(sum(log_probs[frame, number].item() for frame, number in enumerate(path)))
-    return list(max(totals, key=lambda text: totals[text]))
+    return list(max(totals.items(), key=lambda item: item[1])[0])
 
 
 def test_a_wide_beam_finds_the_likeliest_text() -> None:
@@ -64,7 +64,9 @@ def test_a_likeliest_text_is_likely_for_the_loss_too() -> None:
     found, other = beam_search(log_probs, 50), greedy(log_probs.argmax(1).tolist())
 
     def loss(numbers: list[int]) -> float:
-        return functional.ctc_loss(log_probs[:, None], torch.tensor([numbers]), [6], [len(numbers)], reduction="sum").item()
+        return functional.ctc_loss(
+            log_probs[:, None], torch.tensor([numbers]), torch.tensor([6]), torch.tensor([len(numbers)]), reduction="sum"
+        ).item()
 
     assert loss(found) <= loss(other) + 1e-6
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def read(folder: Path, **knobs: Any) -> tuple[Ratings, Findings]:
     return read_ratings(folder, Data.model_validate_json(json.dumps(knobs)), seed=0, findings=findings), findings
 
 
-def by_hand(ratings: list[tuple[int, int, float]], num_train: int) -> Ratings:
+def by_hand(ratings: Sequence[tuple[int, int, float]], num_train: int) -> Ratings:
     users, items, values = (np.array(part) for part in zip(*ratings, strict=True))
     rows = np.arange(len(ratings))
     splits = Splits(train=rows[:num_train], validation=rows[num_train:num_train], test=rows[num_train:])

@@ -155,9 +155,9 @@ def test_inputs_are_normalised_and_augmented_alike_in_any_company(folder: Path, 
     assert alone_lengths[0] == first_lengths[4]
     assert torch.equal(alone[0], first[4, : alone_lengths[0]])
     assert len({tuple(inputs.augmented(rows, seed=0, epoch=epoch)[1].tolist()) for epoch in range(4)}) == 4
-    statistics = fit_statistics(corpus, rows)
+    statistics = fit_statistics(corpus, rows, 1)
     assert statistics.mean is not None
-    everything = np.concatenate([corpus.heard(row, 0) for row in rows])
+    everything = np.concatenate([corpus.heard(row, 1) for row in rows.tolist()])
     assert statistics.mean.numpy() == pytest.approx(everything.mean(0), abs=1e-4)
 
 

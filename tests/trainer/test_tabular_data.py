@@ -135,7 +135,7 @@ def test_rare_categories_share_buckets_or_are_unknown() -> None:
 
 
 def test_bad_rows_fail_the_job_with_their_places_or_are_dropped(tmp_path: Path) -> None:
-    rows = [[number, number * 1.5] for number in range(200)]
+    rows: list[list[Any]] = [[number, number * 1.5] for number in range(200)]
     rows[3][1], rows[4][1], rows[5][0] = "inf", "NaN", "oops"
     write(tmp_path / "t" / "a.csv", ["x", "y"], rows)
 

@@ -46,12 +46,12 @@ def statistics_from_json(content: dict[str, Any]) -> BandStatistics:
     return BandStatistics(torch.tensor(content["mean"]), torch.tensor(content["deviation"]))
 
 
-def fit_statistics(corpus: SpeechCorpus, rows: Rows) -> BandStatistics:
-    """Over all frames of ``rows`` at their own speed."""
+def fit_statistics(corpus: SpeechCorpus, rows: Rows, speed: int) -> BandStatistics:
+    """Over all frames of ``rows`` at speed number ``speed``."""
     total = np.zeros((2, corpus.values[0].shape[1]))
     num_frames = 0
     for row in rows.tolist():
-        heard = corpus.heard(row).astype(np.float64)
+        heard = corpus.heard(row, speed).astype(np.float64)
         total += np.stack([heard.sum(0), (heard**2).sum(0)])
         num_frames += len(heard)
     mean = total[0] / max(num_frames, 1)

@@ -217,7 +217,7 @@ class SpeechRecognition(Task):
         if self.corpus.hearing.num_mels is None or self.data_knobs.normalisation == "utterance":
             return BandStatistics()
         known = self.base.ours.get("preprocessing")
-        return statistics_from_json(known) if known else fit_statistics(self.corpus, self.splits.train)
+        return statistics_from_json(known) if known else fit_statistics(self.corpus, self.splits.train, self.speeds.index(1.0))
 
 
 def ctc_losses(log_probs: torch.Tensor, frames: torch.Tensor, numbers: torch.Tensor, num_letters: torch.Tensor) -> torch.Tensor:
