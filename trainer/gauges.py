@@ -42,7 +42,8 @@ class Gauges:
     def __init__(self, run: Run, task: Task) -> None:
         self.checkpoint_stall_seconds: float | None = None
         self._device, self._num_ranks = run.ranks.device, run.ranks.world_size
-        self._flops_per_unit, self._peak = task.flops_per_unit(), peak_flops(run, task)
+        self._peak = peak_flops(run, task)
+        self._flops_per_unit = task.flops_per_unit() if self._peak is not None else None  # some count them by a forward pass
         self._data_seconds, self._read_at = 0.0, time.monotonic()
         self._process = psutil.Process()
 

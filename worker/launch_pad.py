@@ -41,8 +41,7 @@ PRELOADED = (
     "httpx2",
     "httpcore2",  # httpx2 imports it for the first client: 35 ms
     AGENT,
-    "trainer.main",
-    "trainer.tasks",
+    "trainer.warm",
     SUPERVISOR,
 )
 # What is read once, when a program or a library starts, and must therefore be in force before the fork.

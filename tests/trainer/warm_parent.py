@@ -10,10 +10,10 @@ from pathlib import Path
 
 import torch._dynamo  # imported by the first optimiser otherwise, for a second
 
-import trainer.main
+import trainer.warm
 from trainer import agent
 
-PRELOADED = (torch._dynamo, trainer.main)
+PRELOADED = (torch._dynamo, trainer.warm)
 
 
 def become_agent(request: dict[str, object]) -> None:

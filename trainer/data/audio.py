@@ -6,7 +6,6 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 import soundfile
-from scipy.signal import resample_poly
 
 Wave = npt.NDArray[np.float32]
 
@@ -42,5 +41,7 @@ def resample(wave: Wave, *, rate: int, to: int, speed: float = 1.0) -> Wave:
     ratio = ratio.limit_denominator(MOST_TERMS)
     if ratio == 1:
         return wave
+    from scipy.signal import resample_poly  # noqa: PLC0415  # why: half a second that recordings of one rate and speed do not need
+
     changed: Wave = resample_poly(wave, ratio.numerator, ratio.denominator).astype(np.float32)
     return changed

@@ -1,7 +1,5 @@
 """Which rows a rank sees in a step: a pure function of (seed, epoch, step, rank), so there is no iterator to lose."""
 
-from functools import lru_cache
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -27,7 +25,6 @@ def rows_of_step(order: Rows, *, step: int, batch_size: int, part: int, num_part
     return order[np.arange(first, first + share) % len(order)]
 
 
-@lru_cache(maxsize=2)
 def order_of_epoch(num_rows: int, *, seed: int, epoch: int) -> Rows:
     order: Rows = torch.randperm(num_rows, generator=generator(seed, _ORDER_STREAM, epoch)).numpy()
     return order

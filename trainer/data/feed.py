@@ -7,6 +7,7 @@ resumed run needs nothing from the thread that is gone.
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import lru_cache
 
 import torch
 
@@ -33,6 +34,7 @@ class Feed:
         self._lane = Lane(run.ranks.device) if self._on_gpu and self._depth else None
         self._pool: ThreadPoolExecutor | None = None
         self._ahead: dict[Position, Future[list[Batch]]] = {}
+        self._orders = lru_cache(maxsize=2)(task.order)  # a step asks again, and some orders take a sort of all rows
 
     def next(self, state: State) -> list[Batch]:
         """This rank's micro-batches of the step at ``state``, on its device. What making them raises is raised here."""
@@ -74,7 +76,7 @@ class Feed:
 
     def _micro_batches(self, position: Position) -> Iterator[Batch]:
         (epoch, step), task, ranks = position, self._task, self._run.ranks
-        order, accumulate = task.order(epoch), task.knobs.accumulate
+        order, accumulate = self._orders(epoch), task.knobs.accumulate
         num_parts = ranks.data_world * accumulate
         for part in range(ranks.data_rank * accumulate, (ranks.data_rank + 1) * accumulate):
             rows = rows_of_step(order, step=step, batch_size=self._plan.batch_size, part=part, num_parts=num_parts)
