@@ -8,8 +8,7 @@ import torch
 
 from core.states import Phase
 from trainer.parallel import Ranks
-from trainer.plan import Plan
-from trainer.position import tell_position
+from trainer.plan import Plan, tell_position
 from trainer.precision import autocast
 from trainer.state import Best, Learner, Run, Score, State
 from trainer.tasks.task import EvaluationPlan, Task
@@ -33,10 +32,17 @@ def shares(num_rows: int, ranks: Ranks, batch_size: int) -> Iterator[tuple[Rows,
 
 def in_row_order(gathered: torch.Tensor, ranks: Ranks) -> torch.Tensor:
     """What ``shares`` spread and ``ranks.gather`` collected, one entry per position, back in the order of positions."""
-    positions = torch.cat([torch.arange(rank, len(gathered), ranks.data_world) for rank in range(ranks.data_world)])
-    ordered = torch.empty_like(gathered)
-    ordered[positions.to(gathered.device)] = gathered
-    return ordered
+    return gathered[torch.from_numpy(_whereabouts(len(gathered), ranks)).to(gathered.device)]
+
+
+def texts_in_row_order(gathered: list[str], ranks: Ranks) -> list[str]:
+    """The same for ``ranks.gather_texts``."""
+    return [gathered[place] for place in _whereabouts(len(gathered), ranks).tolist()]
+
+
+def _whereabouts(num_rows: int, ranks: Ranks) -> Rows:
+    """Where in what was gathered rank after rank each position is."""
+    return np.argsort(np.concatenate([np.arange(rank, num_rows, ranks.data_world) for rank in range(ranks.data_world)]))
 
 
 def is_due(evaluation: EvaluationPlan | None, plan: Plan, state: State) -> bool:
@@ -53,9 +59,9 @@ def is_due(evaluation: EvaluationPlan | None, plan: Plan, state: State) -> bool:
 def evaluate(run: Run, task: Task, learner: Learner, state: State, plan: Plan) -> Score:
     """A collective. The score of the validation split under the weights that count."""
     tell_position(run, plan, state, Phase.EVALUATING)
-    run.ranks.average_buffers(learner.model)
     learner.model.eval()
     with learner.evaluated_weights():
+        run.ranks.average_buffers(learner.model)  # of the weights that count: averages have buffers of their own
         with torch.inference_mode(), autocast(run.ranks.device, task.knobs):
             score = task.evaluate(learner.model, "validation")
         remember_if_best(task, learner, state, score)

@@ -14,8 +14,7 @@ from trainer.errors import LossNotFinite
 from trainer.evaluation import evaluate, is_due, patience_has_run_out
 from trainer.gauges import Gauges
 from trainer.parallel import clip_gradient, gradient_norm
-from trainer.plan import Plan
-from trainer.position import tell_position
+from trainer.plan import Plan, tell_position
 from trainer.regularise.penalties import add_penalties
 from trainer.schedule import rate
 from trainer.state import Learner, Run, State

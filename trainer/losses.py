@@ -110,15 +110,18 @@ def huber(outputs: torch.Tensor, targets: torch.Tensor, *, delta: float = 1.0) -
     return functional.huber_loss(outputs.float(), _alike(outputs, targets), delta=delta)
 
 
-def ctc(logits: torch.Tensor, targets: torch.Tensor, num_frames: torch.Tensor, num_targets: torch.Tensor) -> torch.Tensor:
-    """Connectionist temporal classification (Graves et al. 2006): the mean over N rows of each row's loss per target symbol.
+def ctc(log_probs: torch.Tensor, targets: torch.Tensor, num_frames: torch.Tensor, num_targets: torch.Tensor) -> torch.Tensor:
+    """Connectionist temporal classification (Graves et al. 2006): (N,) losses, each per target symbol.
 
-    Logits (N, T, K), class 0 the blank; targets (N, S); how many frames and symbols of each row count, (N) each. A row
-    whose symbols cannot be said in its frames counts 0: no weights would make it likely.
+    Log probabilities (N, T, K), class 0 the blank; targets (N, S); how many frames and symbols of each row count, (N) each. A
+    row whose symbols cannot be said in its frames counts 0: no weights would make it likely. On the CPU where determinism is
+    asked for: the CUDA kernel adds in any order.
     """
-    log_p = functional.log_softmax(logits.float(), -1).transpose(0, 1)
-    losses = functional.ctc_loss(log_p, targets, num_frames, num_targets, reduction="none", zero_infinity=True)
-    return (losses / num_targets.to(losses).clamp(min=1.0)).mean()
+    device = log_probs.device
+    if device.type == "cuda" and torch.are_deterministic_algorithms_enabled():
+        log_probs, targets, num_frames, num_targets = (tensor.cpu() for tensor in (log_probs, targets, num_frames, num_targets))
+    losses = functional.ctc_loss(log_probs.transpose(0, 1), targets, num_frames, num_targets, reduction="none", zero_infinity=True)
+    return (losses / num_targets.to(losses).clamp(min=1.0)).to(device)
 
 
 def num_counted(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

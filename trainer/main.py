@@ -108,9 +108,9 @@ def read_run_file(run_dir: RunDir) -> RunFile:
 def finish(run: Run, task: Task, learner: Learner, state: State) -> ResultFile:
     """Tests the final weights on all ranks, then rank 0 packages what a user downloads."""
     run.report.progress(phase=Phase.EVALUATING)
-    run.ranks.average_buffers(learner.model)
     learner.model.eval()
     with learner.evaluated_weights():
+        run.ranks.average_buffers(learner.model)  # where no evaluation has done it; every rank tests what rank 0 packages
         if learner.best_weights is not None:
             learner.model.load_state_dict(learner.best_weights)
         with torch.inference_mode(), autocast(run.ranks.device, task.knobs):

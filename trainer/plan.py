@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from core.states import Phase
 from trainer.data.batches import num_steps
 from trainer.state import Run, State
 from trainer.tasks.task import Task
@@ -24,7 +25,7 @@ def plan_run(run: Run, task: Task, model: nn.Module, state: State) -> Plan:
     """A collective. What "auto" comes to is found once, before the first step, and remembered in ``state``."""
     settle_batch_size(run, task, model, state)
     settle_rate(run, task, model, state)
-    per_epoch = num_steps(len(task.order(0)), state.batch_size)
+    per_epoch = num_steps(task.num_train_rows, state.batch_size)
     total = per_epoch * task.knobs.epochs
     if task.knobs.max_steps is not None:
         total = min(total, task.knobs.max_steps)
@@ -57,3 +58,7 @@ def settle_rate(run: Run, task: Task, model: nn.Module, state: State) -> None:
 
         state.peak_rate = find_rate(task, model, run.ranks, batch_size=state.batch_size)
         run.report.line(f"learning rate: {state.peak_rate:.2e}, found by a range test")
+
+
+def tell_position(run: Run, plan: Plan, state: State, phase: Phase) -> None:
+    run.report.progress(phase=phase, step=state.step, total_steps=plan.num_steps, epoch=state.epoch, total_epochs=plan.num_epochs)

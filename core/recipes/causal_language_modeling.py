@@ -7,10 +7,10 @@ from pydantic import Field, Tag, model_validator
 from core.recipes.sections.data import DataKnobs
 from core.recipes.sections.evaluation import EvaluationKnobs
 from core.recipes.sections.families import by_family
-from core.recipes.sections.fine_tuning import FineTuning, check_fine_tuning
-from core.recipes.sections.training import ENGINE_METRICS, OptimizerName, TrainingKnobs, check_shares
-from core.recipes.sections.transformers import Transformers, check_transformers
-from core.spec import Dataset, JobSpec, Section
+from core.recipes.sections.trained import TrainedSpec
+from core.recipes.sections.training import ENGINE_METRICS, AdversarialMethod, OptimizerName, TrainingKnobs
+from core.recipes.sections.transformers import Transformers
+from core.spec import Section
 
 METRICS = (
     *ENGINE_METRICS,
@@ -90,7 +90,7 @@ class Evaluation(EvaluationKnobs):
     top_k: int | None = Field(default=200, ge=1, description="of the sampled text: only so many likeliest tokens; null for all")
 
 
-class CausalLanguageModelingSpec(JobSpec):
+class CausalLanguageModelingSpec(TrainedSpec):
     """Trains a decoder to continue text, chats or prompts, and packages it with its tokenizer.
 
     A dataset by path is a .txt file or a folder of them (named train, validation and test, or cut in order), or a table
@@ -102,18 +102,11 @@ class CausalLanguageModelingSpec(JobSpec):
         "Decoders that continue text: GPT-2 style or any of the Transformers library, from scratch, fine-tuned or by LoRA"
     )
     metrics: ClassVar[tuple[str, ...]] = METRICS
+    attacks: ClassVar[tuple[AdversarialMethod, ...]] = ("fgm",)
+    allows_r_drop: ClassVar[bool] = True
 
     recipe: Literal["causal-language-modeling"]
-    dataset: Dataset
     data: Data = Data()
     model: Model = Gpt()
-    fine_tuning: FineTuning | None = None
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
-
-    @model_validator(mode="after")
-    def _can_be_shared_and_built(self) -> Self:
-        check_shares(self, self.training)
-        check_transformers(self)
-        check_fine_tuning(self, self.training)
-        return self

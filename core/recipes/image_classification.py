@@ -1,16 +1,16 @@
 """image-classification: a network that learns to tell images apart."""
 
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from core.recipes.image_models import Model, ResNet
 from core.recipes.sections.auto import BatchSize, ImageSize, LearningRate
 from core.recipes.sections.data import ClassKnobs
 from core.recipes.sections.evaluation import EvaluationKnobs
-from core.recipes.sections.fine_tuning import FineTuning
-from core.recipes.sections.training import ENGINE_METRICS, OptimizerName, TrainingKnobs, check_shares
-from core.spec import Dataset, JobSpec, Section
+from core.recipes.sections.trained import TrainedSpec
+from core.recipes.sections.training import ENGINE_METRICS, AdversarialMethod, ClassLossKnobs, OptimizerName
+from core.spec import Section
 
 METRICS = (
     *ENGINE_METRICS,
@@ -44,7 +44,7 @@ class Progressive(Section):
     how: Literal["crop", "resize"] = Field(default="crop", description="crop: a random part of each image; resize: all of it, coarser")
 
 
-class Training(TrainingKnobs):
+class Training(ClassLossKnobs):
     """Augmentation is drawn anew for each image in each step, from the seed alone, and applies to the training split only."""
 
     epochs: int = Field(default=20, ge=1, le=100_000)
@@ -57,9 +57,6 @@ class Training(TrainingKnobs):
     )
     weight_decay: float = Field(default=2e-3, ge=0, le=10, description="decoupled for adamw, lion, muon; not on norms and biases")
     warmup_epochs: float = Field(default=1.0, ge=0, le=10_000)
-    loss: Literal["cross-entropy", "focal"] = Field(default="cross-entropy", description="focal: Lin et al. 2017 (arXiv:1708.02002)")
-    focal_gamma: float = Field(default=2.0, ge=0, le=10, description="focal: how little sure images count; 0 is cross-entropy")
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     max_shift: int = Field(
         default=1, ge=0, le=128, description="augmentation: moved by up to this many pixels along both axes, the border is 0"
     )
@@ -96,7 +93,7 @@ class Evaluation(EvaluationKnobs):
     )
 
 
-class ImageClassificationSpec(JobSpec):
+class ImageClassificationSpec(TrainedSpec):
     """Trains a network on labelled images and packages the best one.
 
     A dataset by path is one of: images in folders named after their class (with ``train`` and ``test`` above, or not), such
@@ -107,16 +104,11 @@ class ImageClassificationSpec(JobSpec):
 
     summary: ClassVar[str] = "Classic and residual networks and vision transformers on labelled images, evaluated and exported"
     metrics: ClassVar[tuple[str, ...]] = METRICS
+    attacks: ClassVar[tuple[AdversarialMethod, ...]] = ("fgsm", "pgd")
+    allows_r_drop: ClassVar[bool] = True
 
     recipe: Literal["image-classification"]
-    dataset: Dataset
     data: Data = Data()
     model: Model = ResNet()
-    fine_tuning: FineTuning | None = None
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
-
-    @model_validator(mode="after")
-    def _batch_divides_by_the_ranks(self) -> Self:
-        check_shares(self, self.training)
-        return self

@@ -7,11 +7,10 @@ from pydantic import Field, model_validator
 from core.recipes.sections.auto import BatchSize, LearningRate
 from core.recipes.sections.data import DataKnobs
 from core.recipes.sections.evaluation import EvaluationKnobs
-from core.recipes.sections.fine_tuning import FineTuning
-from core.recipes.sections.text import TokenizerKnobs, check_adversarial
-from core.recipes.sections.training import ENGINE_METRICS, TrainingKnobs, check_shares
+from core.recipes.sections.text import TokenizerKnobs
+from core.recipes.sections.trained import TrainedSpec
+from core.recipes.sections.training import ENGINE_METRICS, AdversarialMethod, TrainingKnobs
 from core.recipes.text_models import EncoderSize
-from core.spec import Dataset, JobSpec
 
 METRICS = (
     *ENGINE_METRICS,
@@ -67,7 +66,7 @@ class Evaluation(EvaluationKnobs):
     )
 
 
-class MaskedLanguageModelingSpec(JobSpec):
+class MaskedLanguageModelingSpec(TrainedSpec):
     """Trains a Transformer encoder to tell masked tokens and packages it with its tokenizer.
 
     A dataset by path is a .txt file with a text on each line, a table (.csv, .tsv, .jsonl, .json, .parquet) with a column of
@@ -77,17 +76,11 @@ class MaskedLanguageModelingSpec(JobSpec):
 
     summary: ClassVar[str] = "BERT-style pretraining of a Transformer encoder on plain text"
     metrics: ClassVar[tuple[str, ...]] = METRICS
+    attacks: ClassVar[tuple[AdversarialMethod, ...]] = ("fgm",)
+    allows_r_drop: ClassVar[bool] = True
 
     recipe: Literal["masked-language-modeling"]
-    dataset: Dataset
     data: Data = Data()
     model: Model = Model()
-    fine_tuning: FineTuning | None = None
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
-
-    @model_validator(mode="after")
-    def _can_be_shared(self) -> Self:
-        check_shares(self, self.training)
-        check_adversarial(self.training)
-        return self

@@ -8,9 +8,9 @@ from core.recipes.sections.auto import BatchSize, LearningRate
 from core.recipes.sections.data import DataKnobs, SplitKind
 from core.recipes.sections.evaluation import EvaluationKnobs
 from core.recipes.sections.families import by_family
-from core.recipes.sections.fine_tuning import FineTuning
-from core.recipes.sections.training import ENGINE_METRICS, TrainingKnobs, check_shares
-from core.spec import Dataset, JobSpec, Section
+from core.recipes.sections.trained import TrainedSpec
+from core.recipes.sections.training import ENGINE_METRICS, AdversarialMethod, TrainingKnobs
+from core.spec import Section
 
 METRICS = (
     *ENGINE_METRICS,
@@ -99,7 +99,7 @@ class Evaluation(EvaluationKnobs):
     )
 
 
-class RecommendationSpec(JobSpec):
+class RecommendationSpec(TrainedSpec):
     """Learns from who rated, bought or saw what. Ratings are scored by rmse and mae; rankings by recall and NDCG among all items
     that the user did not have before.
 
@@ -109,12 +109,11 @@ class RecommendationSpec(JobSpec):
 
     summary: ClassVar[str] = "Ratings predicted or items ranked, by matrix factorisation or two towers"
     metrics: ClassVar[tuple[str, ...]] = METRICS
+    attacks: ClassVar[tuple[AdversarialMethod, ...]] = ("fgm",)
 
     recipe: Literal["recommendation"]
-    dataset: Dataset
     data: Data = Data()
     model: Model = MatrixFactorization()
-    fine_tuning: FineTuning | None = None
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
 
@@ -123,9 +122,4 @@ class RecommendationSpec(JobSpec):
         feedback, metric = self.data.feedback, self.evaluation.metric
         if (feedback == "explicit" and metric in ("recall_at_10", "ndcg_at_10")) or (feedback == "implicit" and metric in ("rmse", "mae")):
             raise ValueError(f"{feedback} feedback has no metric {metric}")
-        return self
-
-    @model_validator(mode="after")
-    def _batch_divides_by_the_ranks(self) -> Self:
-        check_shares(self, self.training)
         return self

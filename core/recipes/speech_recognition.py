@@ -8,10 +8,10 @@ from core.recipes.sections.auto import OR_AUTO, Auto, BatchSize, LearningRate
 from core.recipes.sections.data import DataKnobs
 from core.recipes.sections.evaluation import EvaluationKnobs
 from core.recipes.sections.families import by_family
-from core.recipes.sections.fine_tuning import FineTuning
-from core.recipes.sections.training import ENGINE_METRICS, TrainingKnobs, check_shares
-from core.recipes.sections.transformers import Transformers, check_transformers
-from core.spec import Dataset, JobSpec, Section
+from core.recipes.sections.trained import TrainedSpec
+from core.recipes.sections.training import ENGINE_METRICS, TrainingKnobs
+from core.recipes.sections.transformers import Transformers
+from core.spec import Section
 
 METRICS = (
     *ENGINE_METRICS,
@@ -98,7 +98,7 @@ class Evaluation(EvaluationKnobs):
     beam_width: int = Field(default=1, ge=1, le=256, description="1: the best letter of each frame; more: prefix beam search")
 
 
-class SpeechRecognitionSpec(JobSpec):
+class SpeechRecognitionSpec(TrainedSpec):
     """Learns to write down what is said from recordings and their texts, by CTC on letters (Graves et al. 2006).
 
     A dataset by path is a folder, or a .zip of one, with a table such as ``metadata.csv``: a column of files (.wav, .flac and
@@ -110,15 +110,7 @@ class SpeechRecognitionSpec(JobSpec):
     metrics: ClassVar[tuple[str, ...]] = METRICS
 
     recipe: Literal["speech-recognition"]
-    dataset: Dataset
     data: Data = Data()
     model: Model = ConvTransformer()
-    fine_tuning: FineTuning | None = None
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
-
-    @model_validator(mode="after")
-    def _batch_divides_by_the_ranks(self) -> Self:
-        check_shares(self, self.training)
-        check_transformers(self)
-        return self

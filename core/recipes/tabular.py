@@ -8,9 +8,9 @@ from core.recipes.sections.auto import BatchSize, LearningRate
 from core.recipes.sections.data import ClassKnobs
 from core.recipes.sections.evaluation import EvaluationKnobs
 from core.recipes.sections.families import by_family
-from core.recipes.sections.fine_tuning import FineTuning
-from core.recipes.sections.training import ENGINE_METRICS, TrainingKnobs, check_shares
-from core.spec import Dataset, JobSpec, Section, Strict
+from core.recipes.sections.trained import TrainedSpec
+from core.recipes.sections.training import ENGINE_METRICS, AdversarialMethod, TrainingKnobs
+from core.spec import Section, Strict
 
 METRICS = (
     *ENGINE_METRICS,
@@ -140,7 +140,7 @@ class Evaluation(EvaluationKnobs):
     )
 
 
-class TabularSpec(JobSpec):
+class TabularSpec(TrainedSpec):
     """Predicts one column of a table from the others: a class, or a number.
 
     A dataset by path is a .csv, .tsv, .jsonl, .json or .parquet file, or a folder with some of one kind (``train.csv``,
@@ -149,12 +149,12 @@ class TabularSpec(JobSpec):
 
     summary: ClassVar[str] = "Classes or numbers from the columns of a table, with the preprocessing packaged"
     metrics: ClassVar[tuple[str, ...]] = METRICS
+    attacks: ClassVar[tuple[AdversarialMethod, ...]] = ("fgm",)
+    allows_r_drop: ClassVar[bool] = True
 
     recipe: Literal["tabular"]
-    dataset: Dataset
     data: Data = Data()
     model: Model = Mlp()
-    fine_tuning: FineTuning | None = None
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
 
@@ -166,9 +166,4 @@ class TabularSpec(JobSpec):
             raise ValueError(f"classification has no loss {loss} or metric {metric}")
         if kind == "regression" and (loss == "cross-entropy" or metric in ("accuracy", "macro_f1")):
             raise ValueError(f"regression has no loss {loss} or metric {metric}")
-        return self
-
-    @model_validator(mode="after")
-    def _batch_divides_by_the_ranks(self) -> Self:
-        check_shares(self, self.training)
         return self

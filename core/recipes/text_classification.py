@@ -1,18 +1,16 @@
 """text-classification: a network that learns to tell texts, or pairs of texts, apart."""
 
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from core.recipes.sections.auto import BatchSize, LearningRate
 from core.recipes.sections.data import ClassKnobs
 from core.recipes.sections.evaluation import EvaluationKnobs
-from core.recipes.sections.fine_tuning import FineTuning
-from core.recipes.sections.text import TokenizerKnobs, check_adversarial
-from core.recipes.sections.training import ENGINE_METRICS, TrainingKnobs, check_shares
-from core.recipes.sections.transformers import check_transformers
+from core.recipes.sections.text import TokenizerKnobs
+from core.recipes.sections.trained import TrainedSpec
+from core.recipes.sections.training import ENGINE_METRICS, AdversarialMethod, ClassLossKnobs
 from core.recipes.text_models import Model, TextCnn
-from core.spec import Dataset, JobSpec
 
 METRICS = (
     *ENGINE_METRICS,
@@ -39,7 +37,7 @@ class Data(ClassKnobs):
     tokenizer: TokenizerKnobs = TokenizerKnobs()
 
 
-class Training(TrainingKnobs):
+class Training(ClassLossKnobs):
     """Augmentation is drawn anew for each text in each step, from the seed alone, and applies to the training split only."""
 
     epochs: int = Field(default=10, ge=1, le=100_000)
@@ -49,9 +47,6 @@ class Training(TrainingKnobs):
     learning_rate: LearningRate = Field(default=1e-3, description="the peak; auto: found by a range test before the first step")
     warmup_epochs: float = Field(default=0.5, ge=0, le=10_000)
     gradient_clip: float | None = Field(default=1.0, gt=0, description="largest L2 norm of the gradient; null for none")
-    loss: Literal["cross-entropy", "focal"] = Field(default="cross-entropy", description="focal: Lin et al. 2017 (arXiv:1708.02002)")
-    focal_gamma: float = Field(default=2.0, ge=0, le=10, description="focal: how little sure texts count; 0 is cross-entropy")
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     token_dropout: float = Field(
         default=0.0, ge=0, lt=1, description="augmentation: share of tokens left out (Wei and Zou 2019, arXiv:1901.11196)"
     )
@@ -70,7 +65,7 @@ class Evaluation(EvaluationKnobs):
     )
 
 
-class TextClassificationSpec(JobSpec):
+class TextClassificationSpec(TrainedSpec):
     """Trains a network on labelled texts and packages the best one with its tokenizer.
 
     A dataset by path is a table (.csv, .tsv, .jsonl, .json, .parquet), or a folder of such files named train, validation and
@@ -80,18 +75,11 @@ class TextClassificationSpec(JobSpec):
 
     summary: ClassVar[str] = "Text CNNs, LSTMs, GRUs and Transformer encoders on labelled texts, from scratch or fine-tuned"
     metrics: ClassVar[tuple[str, ...]] = METRICS
+    attacks: ClassVar[tuple[AdversarialMethod, ...]] = ("fgm",)
+    allows_r_drop: ClassVar[bool] = True
 
     recipe: Literal["text-classification"]
-    dataset: Dataset
     data: Data = Data()
     model: Model = TextCnn()
-    fine_tuning: FineTuning | None = None
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
-
-    @model_validator(mode="after")
-    def _can_be_shared_and_built(self) -> Self:
-        check_shares(self, self.training)
-        check_adversarial(self.training)
-        check_transformers(self)
-        return self

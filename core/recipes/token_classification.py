@@ -1,19 +1,19 @@
 """token-classification: a network that finds names in texts: persons, places, whatever the tags say."""
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, Tag, model_validator
+from pydantic import Field, Tag
 
 from core.recipes.sections.auto import BatchSize, LearningRate
 from core.recipes.sections.data import DataKnobs
 from core.recipes.sections.evaluation import EvaluationKnobs
 from core.recipes.sections.families import by_family
-from core.recipes.sections.fine_tuning import FineTuning, check_fine_tuning
 from core.recipes.sections.text import TokenizerKnobs
-from core.recipes.sections.training import ENGINE_METRICS, TrainingKnobs, check_shares
-from core.recipes.sections.transformers import Transformers, check_transformers
+from core.recipes.sections.trained import TrainedSpec
+from core.recipes.sections.training import ENGINE_METRICS, AdversarialMethod, TrainingKnobs
+from core.recipes.sections.transformers import Transformers
 from core.recipes.text_models import EncoderSize
-from core.spec import Dataset, JobSpec, Section
+from core.spec import Section
 
 METRICS = (
     *ENGINE_METRICS,
@@ -83,7 +83,7 @@ class Evaluation(EvaluationKnobs):
     )
 
 
-class TokenClassificationSpec(JobSpec):
+class TokenClassificationSpec(TrainedSpec):
     """Trains a tagger on sentences whose words are tagged and packages the best one with its vocabulary.
 
     A dataset by path is a table (.jsonl, .json, .parquet) with a list of words and a list of tags in each row, tags as text
@@ -94,18 +94,11 @@ class TokenClassificationSpec(JobSpec):
 
     summary: ClassVar[str] = "Named entities: BiLSTM-CRFs and Transformer encoders on tagged words, scored by whole entities"
     metrics: ClassVar[tuple[str, ...]] = METRICS
+    attacks: ClassVar[tuple[AdversarialMethod, ...]] = ("fgm",)
+    allows_r_drop: ClassVar[bool] = True
 
     recipe: Literal["token-classification"]
-    dataset: Dataset
     data: Data = Data()
     model: Model = BiLstm()
-    fine_tuning: FineTuning | None = None
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
-
-    @model_validator(mode="after")
-    def _can_be_shared_and_built(self) -> Self:
-        check_shares(self, self.training)
-        check_transformers(self)
-        check_fine_tuning(self, self.training)
-        return self

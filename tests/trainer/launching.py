@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from core.recipes import parse_spec
 from core.run_dir import MetricLine, ProgressFile, ResultFile, RunDir, RunFile, read_model, write_atomically
@@ -183,3 +183,22 @@ class Launch:
             shutdown_timeout=timedelta(seconds=SHUTDOWN_SECONDS),
         )
         return Attempt(run_dir=run_dir, plan=plan, parent=None if cold else self.parent)
+
+    def killed_and_resumed(
+        self, spec: dict[str, Any], *, after: int, num_ranks: int = 2, victim: Literal["agent", "rank"] = "agent"
+    ) -> Attempt:
+        """The second attempt of a run whose first was killed after this step, and in the middle: it had neither ended nor lost all."""
+        first = self(spec, num_ranks=num_ranks).start()
+        first.wait_for_step(after)
+        first.wait_for(first.run_dir.complete_checkpoints, "a checkpoint")
+        os.kill(first.pid if victim == "agent" else first.rank_pids()[1], signal.SIGKILL)
+        first.wait()
+        assert first.result() is None, "it ended before it was killed"
+        checkpoint, findings = first.run_dir.newest_verified_checkpoint()
+        assert checkpoint is not None
+        assert findings == []
+        second = self(spec, num_ranks=num_ranks, number=2, resume_from=checkpoint).run()
+        steps = [line.step for line in second.metrics() if "loss" in line.values]
+        assert steps, f"the checkpoint was that of the end, and nothing was trained\n{second.logs()}"
+        assert steps[0] > int(checkpoint.name.removeprefix("step-"))
+        return second

@@ -209,14 +209,9 @@ def test_samples_are_told_and_packaged_and_the_predictor_continues_a_prompt(stra
     assert 0 < len(row["text"]) <= 200
 
 
-def test_a_kill_and_a_resume_give_the_same_weights(launch: Launch, straight: Attempt, text_dir: Path) -> None:
+def test_promise_08_a_kill_and_a_resume_give_the_same_weights(launch: Launch, straight: Attempt, text_dir: Path) -> None:
     launch.data_dir = text_dir
-    first = launch(TINY).start()
-    first.wait_for(first.run_dir.complete_checkpoints, "a checkpoint")
-    first.kill_everything()
-    first.wait()
-    second = launch(TINY, number=2, resume_from=first.run_dir.complete_checkpoints()[0]).run()
-    assert second.weights() == straight.weights()
+    assert launch.killed_and_resumed(TINY, after=1).weights() == straight.weights()
 
 
 def test_chats_train_alike_on_one_rank_and_two(launch: Launch, tmp_path: Path) -> None:

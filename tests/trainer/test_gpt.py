@@ -9,8 +9,9 @@ from torch import nn
 from torch.nn import functional
 
 from trainer.models import build
+from trainer.models.attention import SelfAttention
 from trainer.models.generate import generate
-from trainer.models.gpt import GPT, Attention
+from trainer.models.gpt import GPT
 
 SHAPE: dict[str, Any] = {"vocabulary": 17, "context": 12, "num_layers": 2, "num_heads": 2, "width": 16}
 
@@ -86,7 +87,7 @@ def test_it_is_built_from_json_and_a_part_of_a_block_is_a_share_of_its_heads() -
     whole = attention(torch.ones(1, 3, 16))
     halves = []
     for head in range(2):  # what two ranks with tensor parallelism compute, summed
-        part: Any = Attention(16, 2, dropout=0.0, bias=False)
+        part: Any = SelfAttention(16, 2, dropout=0.0, bias=False)
         part.qkv = nn.Linear(16, 24, bias=False)
         part.out = nn.Linear(8, 16, bias=False)
         part.qkv.weight = nn.Parameter(attention.qkv.weight[head * 24 : (head + 1) * 24])

@@ -1,8 +1,6 @@
 """masked-language-modeling: what it learns, that ranks and resuming change nothing, and what starts from its package."""
 
 import json
-import os
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -73,15 +71,7 @@ def test_however_ranks_share_the_model_it_learns_the_same(knobs: dict[str, Any],
 
 
 def test_promise_08_a_kill_and_a_resume_give_the_same_weights(start: Launch, straight: Attempt) -> None:
-    first = start({**SPEC, "checkpoints": {"every_steps": 10}}).start()
-    first.wait_for_step(25)
-    os.kill(first.rank_pids()[1], signal.SIGKILL)
-    first.wait()
-    assert first.result() is None
-    checkpoint, _ = first.run_dir.newest_verified_checkpoint()
-
-    second = start(SPEC, number=2, resume_from=checkpoint).run()
-
+    second = start.killed_and_resumed({**SPEC, "checkpoints": {"every_steps": 10}}, after=25, victim="rank")
     assert second.weights() == straight.weights()
 
 

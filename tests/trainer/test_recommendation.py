@@ -77,19 +77,8 @@ def test_two_ranks_learn_to_rank(launch_ratings: Launch) -> None:
 
 
 @pytest.mark.parametrize("spec", [SPEC, IMPLICIT], ids=["ratings", "rankings"])
-def test_a_kill_and_a_resume_give_the_same_weights(launch_ratings: Launch, spec: dict[str, Any]) -> None:
-    straight = launch_ratings(spec).run().weights()
-    first = launch_ratings(spec).start()
-    first.wait_for_step(21)
-    first.wait_for(first.run_dir.complete_checkpoints, "a checkpoint")
-    first.kill_everything()
-    first.wait()
-    newest, _ = first.run_dir.newest_verified_checkpoint()
-
-    second = launch_ratings(spec, number=2, resume_from=newest).run()
-
-    assert newest is not None
-    assert second.weights() == straight
+def test_promise_08_a_kill_and_a_resume_give_the_same_weights(launch_ratings: Launch, spec: dict[str, Any]) -> None:
+    assert launch_ratings.killed_and_resumed(spec, after=21).weights() == launch_ratings(spec).run().weights()
 
 
 def test_a_metric_that_the_feedback_does_not_have_is_invalid_data(launch_ratings: Launch) -> None:

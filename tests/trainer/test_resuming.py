@@ -1,9 +1,7 @@
 """A resumed run ends with the weights of a run that nothing happened to, bit for bit."""
 
-import os
-import signal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -60,33 +58,18 @@ def test_promise_08_pause_and_resume_give_the_same_weights(launch: Launch, strai
 
 
 @pytest.mark.parametrize("victim", ["agent", "rank"])
-def test_promise_08_a_kill_and_a_resume_give_the_same_weights(launch: Launch, straight_weights: str, victim: str) -> None:
-    first = launch(DIGITS).start()
-    first.wait_for_step(9)
-    first.wait_for(first.run_dir.complete_checkpoints, "a checkpoint")
-    os.kill(first.pid if victim == "agent" else first.rank_pids()[1], signal.SIGKILL)
-    first.wait()
-    assert first.result() is None
-
-    second = launch(DIGITS, number=2, resume_from=newest(first)).run()
-
-    assert second.weights() == straight_weights
+def test_promise_08_a_kill_and_a_resume_give_the_same_weights(
+    launch: Launch, straight_weights: str, victim: Literal["agent", "rank"]
+) -> None:
+    assert launch.killed_and_resumed(DIGITS, after=9, victim=victim).weights() == straight_weights
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_promise_08_holds_for_three_ranks_where_the_order_of_additions_matters(launch: Launch, strategy: str) -> None:
     """With averaged weights, which a checkpoint holds too, and which are the best ones that are packaged."""
     spec = {**THREE_RANKS, "training": {**THREE_RANKS["training"], "strategy": strategy, "ema": 0.9}}
-    straight = launch(spec, num_ranks=3).run().weights()
-    first = launch(spec, num_ranks=3).start()
-    first.wait_for_step(9)
-    first.wait_for(first.run_dir.complete_checkpoints, "a checkpoint")
-    first.kill_everything()
-    first.wait()
-
-    second = launch(spec, num_ranks=3, number=2, resume_from=newest(first)).run()
-
-    assert second.weights() == straight
+    second = launch.killed_and_resumed(spec, after=9, num_ranks=3)
+    assert second.weights() == launch(spec, num_ranks=3).run().weights()
 
 
 def test_another_seed_gives_other_weights(launch: Launch, straight_weights: str) -> None:

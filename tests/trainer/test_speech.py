@@ -234,20 +234,9 @@ def test_two_ranks_learn_to_spell_and_the_package_understands_new_recordings(lau
     assert sum(row["text"] == row["prediction"] for row in rows) >= 22
 
 
-def test_a_kill_and_a_resume_give_the_same_weights(launch_speech: Launch) -> None:
+def test_promise_08_a_kill_and_a_resume_give_the_same_weights(launch_speech: Launch) -> None:
     spec = {**SPEC, "training": {**SPEC["training"], "epochs": 4}}
-    straight = launch_speech(spec).run().weights()
-    first = launch_speech(spec).start()
-    first.wait_for_step(14)
-    first.wait_for(first.run_dir.complete_checkpoints, "a checkpoint")
-    first.kill_everything()
-    first.wait()
-    newest, _ = first.run_dir.newest_verified_checkpoint()
-
-    second = launch_speech(spec, number=2, resume_from=newest).run()
-
-    assert newest is not None
-    assert second.weights() == straight
+    assert launch_speech.killed_and_resumed(spec, after=14).weights() == launch_speech(spec).run().weights()
 
 
 def test_recordings_too_short_for_their_texts_are_bad_rows(tmp_path: Path, warm_parent: WarmParent) -> None:

@@ -107,20 +107,9 @@ def test_two_ranks_learn_classes_and_the_package_predicts_new_rows(launch_table:
     assert {row: found[row] for row in told} == told
 
 
-def test_a_kill_and_a_resume_give_the_same_weights(launch_table: Launch) -> None:
+def test_promise_08_a_kill_and_a_resume_give_the_same_weights(launch_table: Launch) -> None:
     spec = {**SPEC, "model": {"family": "ft-transformer", "width": 8, "depth": 1, "heads": 2, "residual_dropout": 0.1}}
-    straight = launch_table(spec).run().weights()
-    first = launch_table(spec).start()
-    first.wait_for_step(11)
-    first.wait_for(first.run_dir.complete_checkpoints, "a checkpoint")
-    first.kill_everything()
-    first.wait()
-    newest, _ = first.run_dir.newest_verified_checkpoint()
-
-    second = launch_table(spec, number=2, resume_from=newest).run()
-
-    assert newest is not None
-    assert second.weights() == straight
+    assert launch_table.killed_and_resumed(spec, after=11).weights() == launch_table(spec).run().weights()
 
 
 def test_a_number_is_learned_and_scored_in_its_own_unit(launch_table: Launch) -> None:

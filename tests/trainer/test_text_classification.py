@@ -2,9 +2,7 @@
 
 import csv
 import json
-import os
 import random
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -174,14 +172,7 @@ def test_two_ranks_learn_what_one_learns(start: Launch, straight: Attempt) -> No
 
 
 def test_promise_08_a_kill_and_a_resume_give_the_same_weights(start: Launch, straight: Attempt) -> None:
-    first = start({**SPEC, "checkpoints": {"every_steps": 7}}).start()
-    first.wait_for_step(12)
-    os.kill(first.rank_pids()[1], signal.SIGKILL)
-    first.wait()
-    assert first.result() is None
-
-    second = start(SPEC, number=2, resume_from=newest(first)).run()
-
+    second = start.killed_and_resumed({**SPEC, "checkpoints": {"every_steps": 7}}, after=12, victim="rank")
     assert second.weights() == straight.weights()
 
 

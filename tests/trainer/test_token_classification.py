@@ -20,12 +20,13 @@ from trainer.data.text.vocabularies import train_tokenizer
 from trainer.data.words import UNKNOWN, TokenReader, WordReader
 from trainer.entity_scores import entity_scores
 from trainer.errors import InvalidData
+from trainer.evaluation import in_row_order, texts_in_row_order
 from trainer.models.tagger import RecurrentTagger
+from trainer.parallel import Ranks
 from trainer.predict import predictor_class
 from trainer.predict.loading import load_model, read_config
 from trainer.tagging import ask
 from trainer.tasks.task import IGNORED
-from trainer.tasks.token_classification import in_text_order
 
 PEOPLE, PLACES, VERBS = ("Ann", "Bob Stone", "Cy"), ("New Town", "Oslo"), ("likes", "leaves")
 
@@ -176,8 +177,10 @@ def test_padding_changes_neither_loss_nor_tags() -> None:
     assert one.tags().tolist()[0] == other.tags().tolist()[0][:3]
 
 
-def test_texts_of_ranks_come_back_in_order() -> None:
-    assert in_text_order(["0", "3", "6", "1", "4", "2", "5"], 3) == list("0123456")
+def test_texts_and_tensors_of_ranks_come_back_in_order() -> None:
+    ranks = Ranks(rank=0, world_size=3, device=torch.device("cpu"))
+    assert texts_in_row_order(["0", "3", "6", "1", "4", "2", "5"], ranks) == list("0123456")
+    assert in_row_order(torch.tensor([0, 3, 6, 1, 4, 2, 5]), ranks).tolist() == list(range(7))
 
 
 @pytest.fixture(scope="module")
@@ -216,14 +219,9 @@ def test_the_predictor_tells_where_entities_stand(straight: Attempt) -> None:
     ]
 
 
-def test_a_kill_and_a_resume_give_the_same_weights(launch: Launch, straight: Attempt, data_file: Path) -> None:
+def test_promise_08_a_kill_and_a_resume_give_the_same_weights(launch: Launch, straight: Attempt, data_file: Path) -> None:
     launch.data_dir = data_file
-    first = launch(BILSTM).start()
-    first.wait_for(first.run_dir.complete_checkpoints, "a checkpoint")
-    first.kill_everything()
-    first.wait()
-    second = launch(BILSTM, number=2, resume_from=first.run_dir.complete_checkpoints()[0]).run()
-    assert second.weights() == straight.weights()
+    assert launch.killed_and_resumed(BILSTM, after=1).weights() == straight.weights()
 
 
 def test_an_encoder_learns_by_the_first_tokens_of_words(launch: Launch, data_file: Path) -> None:

@@ -1,9 +1,14 @@
 """What holds between runs: ranks share the work without changing it, evaluation stops early, gradients are clipped."""
 
+import csv
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
+from core.states import Reason
 from tests.trainer.launching import Launch
 
 DIGITS: dict[str, Any] = {"recipe": "image-classification", "dataset": {"builtin": "digits"}, "model": {"width": 4}}
@@ -51,3 +56,20 @@ def test_a_clipped_gradient_moves_the_weights_no_further_than_allowed(launch: La
 
     assert attempt.series("gradient_norm")[0] == free.series("gradient_norm")[0] > 1e-3
     assert attempt.series("validation_loss") != free.series("validation_loss")
+
+
+@pytest.mark.parametrize("average", [{}, {"ema": 0.9}, {"swa_share": 0.3}], ids=["last weights", "moving average", "plain average"])
+def test_promise_10_every_rank_tests_what_is_packaged(launch: Launch, digits_dir: Path, average: dict[str, float]) -> None:
+    """Batch norms have statistics of their own on each rank, and so have their averages: a rank must not be scored by its own."""
+    training = {"epochs": 2, "batch_size": 64, **average}
+    attempt = launch({**DIGITS, "training": training, "evaluation": {"every_epochs": 2}}).run()
+    attempt.expect(Reason.COMPLETED)
+
+    with (attempt.run_dir.artifacts / "predictions.csv").open(newline="") as file:
+        told = list(csv.DictReader(file))
+    images = np.load(digits_dir / "images.npy")[[int(row["row"]) for row in told]]
+    with torch.inference_mode():
+        found = torch.export.load(attempt.run_dir.artifacts / "model.pt2").module()(torch.from_numpy(images)).softmax(1)
+    for number in range(10):
+        column = [float(row[f"probability_{number}"]) for row in told]
+        assert found[:, number].tolist() == pytest.approx(column, abs=2e-5)

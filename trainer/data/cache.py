@@ -25,6 +25,7 @@ from trainer.state import Run
 CACHE_FORMAT = 1  # part of every key: another number makes all that was prepared before unknown
 POLL_SECONDS = 0.1
 BEAT_SECONDS = 1.0
+DIGEST = "digest"
 SIGN_OF_LIFE = 0.01  # seconds of computing since the last beat
 
 _IN_USE: list[int] = []  # descriptors, whose locks last as long as this process
@@ -37,7 +38,7 @@ def prepared(run: Run, key: dict[str, Any], build: Callable[[Path], None]) -> Pa
     the recipe's own format. Rank 0 builds, under a lock that other jobs wait for; the other ranks wait for it. What
     ``build`` raises is raised on rank 0, and PeerLost on the others.
     """
-    root = Path(run.file.cache_dir) if run.file.cache_dir is not None else run.dir.scratch / "prepared"
+    root = cache_root(run)
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder = root / entry_name(key)
     _use(folder)
@@ -50,6 +51,10 @@ def prepared(run: Run, key: dict[str, Any], build: Callable[[Path], None]) -> Pa
     if not run.ranks.all_agree(failure is None):
         raise failure or PeerLost("rank 0 could not prepare the data")
     return folder
+
+
+def cache_root(run: Run) -> Path:
+    return Path(run.file.cache_dir) if run.file.cache_dir is not None else run.dir.scratch / "prepared"
 
 
 def entry_name(key: dict[str, Any]) -> str:
@@ -82,14 +87,25 @@ def data_digest(run: Run) -> str:
     take the digest from the cache.
     """
     root = Path(run.file.data_dir or run.dir.scratch)
+    return (prepared(run, _digest_key(root), lambda folder: _write_digest(folder, root)) / DIGEST).read_text()
+
+
+def known_digest(run: Run) -> str | None:
+    """The same when an earlier call, of this job or another, has left it in the cache. No collective."""
+    if run.file.data_dir is None:
+        return None
+    folder = cache_root(run) / entry_name(_digest_key(Path(run.file.data_dir)))
+    return (folder / DIGEST).read_text() if is_whole(folder) else None
+
+
+def _digest_key(root: Path) -> dict[str, Any]:
     files = [root] if root.is_file() else sorted(path for path in root.rglob("*") if path.is_file())
     seen = [(str(path), (stat := path.stat()).st_size, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns) for path in files]
-    key = {"files": hashlib.sha256(repr(seen).encode("utf-8", "surrogateescape")).hexdigest()}
-    return (prepared(run, key, lambda folder: _write_digest(folder, root)) / "digest").read_text()
+    return {"files": hashlib.sha256(repr(seen).encode("utf-8", "surrogateescape")).hexdigest()}
 
 
 def _write_digest(folder: Path, root: Path) -> None:
-    (folder / "digest").write_text(content_digest(root))
+    (folder / DIGEST).write_text(content_digest(root))
 
 
 def _ensure(run: Run, folder: Path, key: dict[str, Any], build: Callable[[Path], None]) -> None:

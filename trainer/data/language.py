@@ -33,13 +33,10 @@ class Language:
     base: BaseModel | None
 
 
-def prepare_language(run: Run, spec: CausalLanguageModelingSpec) -> Language:
-    """A collective. Raises InvalidData with everything that is wrong."""
-    if run.file.data_dir is None:
-        raise InvalidData(["this recipe needs a dataset, and spec.json names no folder of one"])
-    root, base = Path(run.file.data_dir), Path(run.file.base_model_dir) if run.file.base_model_dir else None
-    digest = data_digest(run)
-    key = {"recipe": spec.recipe, "format": FORMAT, "data": digest, "knobs": spec.data.model_dump(mode="json"), "seed": spec.seed}
+def prepare_language(run: Run, spec: CausalLanguageModelingSpec, root: Path) -> Language:
+    """What lies in ``root``. A collective. Raises InvalidData with everything that is wrong."""
+    base = Path(run.file.base_model_dir) if run.file.base_model_dir else None
+    key = {"recipe": spec.recipe, "format": FORMAT, "data": data_digest(run), "knobs": spec.data.model_dump(mode="json"), "seed": spec.seed}
     if base is not None:
         key["tokenizer"] = content_digest(base / FILE) if (base / FILE).is_file() else None
     folder = prepared(run, key, lambda folder: _prepare(folder, root, base, spec))
@@ -47,7 +44,7 @@ def prepare_language(run: Run, spec: CausalLanguageModelingSpec) -> Language:
     shape = {"vocab_size": tokenizer.vocab_size, "context": spec.data.context_length}
     splits = {split: TokenSplit(folder, split, **shape) for split in ("train", "validation", "test")}
     has_test = len(splits["test"]) > 0
-    report = {**json.loads((folder / "report.json").read_text()), "digest": digest}
+    report = json.loads((folder / "report.json").read_text())
     report["splits"] = {name: len(split) for name, split in splits.items() if len(split)}
     test = splits["test"] if has_test else splits["validation"]
     return Language(tokenizer, splits["train"], splits["validation"], test, report, has_test, read_base(run.file.base_model_dir))

@@ -27,6 +27,9 @@ class Splits:
     validation: Rows
     test: Rows
 
+    def sizes(self) -> dict[str, int]:
+        return {"train": len(self.train), "validation": len(self.validation), "test": len(self.test)}
+
 
 class Fractions(NamedTuple):
     """Of the rows that are divided; 0 where a split is not wanted."""

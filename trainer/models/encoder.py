@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from trainer.models.attention import FeedForward, SelfAttention
 from trainer.models.stochastic_depth import StochasticDepth, rates
 
 if TYPE_CHECKING:
@@ -19,48 +20,13 @@ INITIAL_DEVIATION = 0.02
 NUM_TYPES = 2  # the first text of a pair, and the second
 
 
-class Attention(nn.Module):
-    """Self-attention, (N, L, D) to (N, L, D), to tokens where ``mask`` (N, 1, 1, L) is true.
-
-    ``qkv`` gives each head's query, key and value side by side: a share of its rows is a share of the heads, and ranks may
-    split it (tensor parallelism); the forward pass asks the tensor how many heads it holds.
-    """
-
-    def __init__(self, width: int, num_heads: int, dropout: float) -> None:
-        super().__init__()
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-        self.head_width, self.dropout = width // num_heads, dropout
-
-    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        num_rows, length, _ = x.shape
-        query, key, value = self.qkv(x).view(num_rows, length, -1, 3, self.head_width).transpose(1, 2).unbind(3)  # (N, H, L, D / H)
-        dropout = self.dropout if self.training else 0.0
-        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
-        attended: torch.Tensor = self.out(mixed.transpose(1, 2).reshape(num_rows, length, -1))
-        return attended
-
-
-class FeedForward(nn.Module):
-    """(N, L, D) to (N, L, D), by way of ``hidden`` numbers."""
-
-    def __init__(self, width: int, hidden: int) -> None:
-        super().__init__()
-        self.up = nn.Linear(width, hidden)
-        self.down = nn.Linear(hidden, width)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        moved: torch.Tensor = self.down(functional.gelu(self.up(x)))
-        return moved
-
-
 class Block(nn.Module):
     """Norms before the two branches (pre) or after their sums (post, as BERT has them)."""
 
     def __init__(self, *, width: int, hidden: int, num_heads: int, dropout: float, drop_path: float, norm: Literal["pre", "post"]) -> None:
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.attention = Attention(width, num_heads, dropout)
+        self.attention = SelfAttention(width, num_heads, dropout)
         self.feed_forward = FeedForward(width, hidden)
         self.dropout = nn.Dropout(dropout)
         self.drop_path = StochasticDepth(drop_path)

@@ -10,58 +10,25 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from trainer.models.attention import FeedForward, SelfAttention
+
 if TYPE_CHECKING:
     from torch.distributed.tensor.parallel import ParallelStyle
 
 INITIAL_DEVIATION = 0.02
 
 
-class Attention(nn.Module):
-    """Causal self-attention, (N, T, D) to (N, T, D).
-
-    ``qkv`` gives each head's query, key and value side by side, so that a share of its rows is a share of the heads: ranks
-    may split it (tensor parallelism), and the forward pass asks the tensor how many heads it holds.
-    """
-
-    def __init__(self, width: int, num_heads: int, dropout: float, bias: bool) -> None:
-        super().__init__()
-        self.qkv = nn.Linear(width, 3 * width, bias=bias)
-        self.out = nn.Linear(width, width, bias=bias)
-        self.head_width, self.dropout = width // num_heads, dropout
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        num_rows, length, _ = x.shape
-        query, key, value = self.qkv(x).view(num_rows, length, -1, 3, self.head_width).transpose(1, 2).unbind(3)  # (N, H, T, D / H)
-        dropout = self.dropout if self.training else 0.0
-        mixed = functional.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=True)
-        attended: torch.Tensor = self.out(mixed.transpose(1, 2).reshape(num_rows, length, -1))
-        return attended
-
-
-class FeedForward(nn.Module):
-    """(N, T, D) to (N, T, D), by way of four times the width."""
-
-    def __init__(self, width: int, bias: bool) -> None:
-        super().__init__()
-        self.up = nn.Linear(width, 4 * width, bias=bias)
-        self.down = nn.Linear(4 * width, width, bias=bias)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        moved: torch.Tensor = self.down(functional.gelu(self.up(x)))
-        return moved
-
-
 class Block(nn.Module):
     def __init__(self, width: int, num_heads: int, dropout: float, bias: bool) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, bias=bias)
-        self.attention = Attention(width, num_heads, dropout, bias)
+        self.attention = SelfAttention(width, num_heads, dropout, bias=bias)
         self.norm2 = nn.LayerNorm(width, bias=bias)
-        self.feed_forward = FeedForward(width, bias)
+        self.feed_forward = FeedForward(width, 4 * width, bias=bias)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = x + self.dropout(self.attention(self.norm1(x)))
+        x = x + self.dropout(self.attention(self.norm1(x), is_causal=True))
         x = x + self.dropout(self.feed_forward(self.norm2(x)))
         return x
 

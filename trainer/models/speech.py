@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from trainer.models.attention import attend
+
 
 def real_frames(lengths: torch.Tensor, num_frames: int) -> torch.Tensor:
     """(N, num_frames), true where an utterance still lasts."""
@@ -84,9 +86,8 @@ class Block(nn.Module):
         return y
 
     def _attend(self, x: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-        query, key, value = (layer(x).unflatten(2, (self.num_heads, -1)).transpose(1, 2) for layer in (self.query, self.key, self.value))
-        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=real[:, None, None, :])
-        attended: torch.Tensor = self.out(mixed.transpose(1, 2).flatten(2))
+        parts = (self.query(x), self.key(x), self.value(x))
+        attended: torch.Tensor = self.out(attend(parts, num_heads=self.num_heads, mask=real[:, None, None, :]))
         return attended
 
 

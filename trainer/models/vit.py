@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from trainer.models.attention import attend
 from trainer.models.stochastic_depth import StochasticDepth, rates
 
 WIDENING = 4  # hidden units of the linear layers per width
@@ -32,9 +33,8 @@ class Attention(nn.Module):
         self.query, self.key, self.value, self.output = (nn.Linear(width, width) for _ in range(4))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        query, key, value = (layer(x).unflatten(2, (self.num_heads, -1)).transpose(1, 2) for layer in (self.query, self.key, self.value))
-        mixed = functional.scaled_dot_product_attention(query, key, value, dropout_p=self.dropout if self.training else 0.0)
-        out: torch.Tensor = self.output(mixed.transpose(1, 2).flatten(2))
+        parts = (self.query(x), self.key(x), self.value(x))
+        out: torch.Tensor = self.output(attend(parts, num_heads=self.num_heads, dropout=self.dropout if self.training else 0.0))
         return out
 
 

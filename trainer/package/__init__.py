@@ -14,7 +14,7 @@ manifest.json       size and SHA-256 of each, written last
 Tokenizers, vocabularies and the like are the recipe's own files.
 """
 
-from trainer.package.contents import Export, Package
+from trainer.package.contents import Export, Package, described
 from trainer.package.write import write_package
 
-__all__ = ["Export", "Package", "write_package"]
+__all__ = ["Export", "Package", "described", "write_package"]

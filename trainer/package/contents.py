@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
+FORMAT = 2  # of config.json
 Confusion = tuple[list[str], npt.NDArray[np.int64]]
 
 
@@ -34,7 +36,7 @@ class Package:
 
     ``metrics`` is added to the scores in metrics.json; ``predictions`` are columns of equal length; ``confusion`` is
     (label names, counts with a row per label and a column per prediction). ``data_report`` is ``Findings.report()`` and,
-    where the recipe knows them, "splits": {"train": rows, ...} and "digest": the SHA-256 of the data. ``files`` is called
+    where there are any, "splits": {"train": rows, ...}; the SHA-256 of the data is added. ``files`` is called
     with the folder to write what else belongs there. ``facts`` are lines of the card: {"Vocabulary": "8,000 pieces, BPE"}.
     """
 
@@ -46,3 +48,8 @@ class Package:
     data_report: dict[str, Any] = field(default_factory=dict)
     files: Callable[[Path], None] | None = None
     facts: dict[str, str] = field(default_factory=dict)
+
+
+def described(recipe: str, model: nn.Module, **own: Any) -> dict[str, Any]:
+    """What config.json says of every model; ``own`` is the recipe's: architecture, labels, preprocessing, input, output."""
+    return {"format": FORMAT, "recipe": recipe, **own, "num_parameters": sum(parameter.numel() for parameter in model.parameters())}

@@ -13,7 +13,7 @@ from core.recipes.causal_language_modeling import CausalLanguageModelingSpec
 from trainer.data.corpus import ROLES
 from trainer.data.language import Language
 from trainer.data.text.tokenizers import FILE
-from trainer.package.contents import Export, Package
+from trainer.package.contents import Export, Package, described
 from trainer.package.write import write_package
 from trainer.state import Run, State
 from trainer.tasks.task import Tested
@@ -49,21 +49,20 @@ def package_language_model(
 
 
 def describe(spec: CausalLanguageModelingSpec, language: Language, model: nn.Module) -> dict[str, Any]:
-    return {
-        "format": 2,
-        "recipe": spec.recipe,
-        "labels": [],
-        "preprocessing": {
+    return described(
+        spec.recipe,
+        model,
+        labels=[],
+        preprocessing={
             "tokenizer": FILE,
             "context_length": spec.data.context_length,
             "format": language.train.format,
             "roles": ROLES,
             "end_id": language.tokenizer.end_id,
         },
-        "input": {"shape": ["batch", f"up to {spec.data.context_length}"], "dtype": "int64", "values": "token numbers of tokenizer.json"},
-        "output": {"shape": ["batch", "tokens", language.tokenizer.vocab_size], "dtype": "float32", "meaning": "logits of each next token"},
-        "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
-    }
+        input={"shape": ["batch", f"up to {spec.data.context_length}"], "dtype": "int64", "values": "token numbers of tokenizer.json"},
+        output={"shape": ["batch", "tokens", language.tokenizer.vocab_size], "dtype": "float32", "meaning": "logits of each next token"},
+    )
 
 
 def _writer(language: Language, samples: list[dict[str, Any]], model: nn.Module, ours: dict[str, Any] | None) -> Callable[[Path], None]:

@@ -11,7 +11,7 @@ from torch import nn
 
 from core.manifest import seal
 from core.run_dir import write_atomically
-from trainer.data.cache import content_digest
+from trainer.data.cache import content_digest, known_digest
 from trainer.package.card import card
 from trainer.package.contents import Package
 from trainer.package.export import export_program
@@ -71,11 +71,14 @@ def summarise(run: Run, state: State, tested: Tested, package: Package) -> dict[
 
 def with_digest(run: Run, report: dict[str, Any]) -> dict[str, Any]:
     """The report with the SHA-256 of the dataset, which says whether another one is the same. Very large ones are not read for it."""
-    if "digest" in report or run.file.data_dir is None:
-        return report
-    root = Path(run.file.data_dir)
-    num_bytes = sum(path.stat().st_size for path in ([root] if root.is_file() else root.rglob("*")) if path.is_file())
-    return {**report, "digest": content_digest(root)} if num_bytes <= MAX_DIGESTED_BYTES else report
+    digest = known_digest(run)
+    if digest is None and run.file.data_dir is not None and num_bytes(Path(run.file.data_dir)) <= MAX_DIGESTED_BYTES:
+        digest = content_digest(Path(run.file.data_dir))
+    return report if digest is None else {**report, "digest": digest}
+
+
+def num_bytes(root: Path) -> int:
+    return sum(path.stat().st_size for path in ([root] if root.is_file() else root.rglob("*")) if path.is_file())
 
 
 def _drawing() -> Callable[..., list[Path]]:

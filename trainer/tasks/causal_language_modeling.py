@@ -18,7 +18,7 @@ from trainer.models.generate import generate
 from trainer.package.language_model import package_language_model
 from trainer.state import Run, Score, State
 from trainer.tasks.decoder_architecture import decoder_architecture
-from trainer.tasks.task import IGNORED, Batch, Draw, Outcome, Rows, Split, Task, Tested, plan_evaluation
+from trainer.tasks.task import IGNORED, Batch, Draw, Outcome, Rows, Split, Task, Tested, dataset_of, plan_evaluation
 
 EVALUATION_TOKENS = 1 << 14  # per forward pass and rank; no effect on the score but for rounding, so it is no knob
 PROMPT_TOKENS = 32
@@ -31,18 +31,14 @@ class CausalLanguageModeling(Task):
     def __init__(self, run: Run) -> None:
         spec = run.file.spec
         assert isinstance(spec, CausalLanguageModelingSpec)
-        self.spec, self.ranks, self.report = spec, run.ranks, run.report
+        self.spec, self.ranks, self.seed, self.report = spec, run.ranks, spec.seed, run.report
         self.knobs = spec.training
-        self.language = prepare_language(run, spec)
+        self.language = prepare_language(run, spec, dataset_of(run))
         self.evaluation = plan_evaluation(spec.evaluation, metric="loss")
         self.num_train_rows = len(self.language.train)
         self.uneven = self.language.train.in_rows  # type: ignore[misc]  # whole blocks all weigh the same
         self.samples: list[dict[str, Any]] = []
         self._flops: float | None = None
-
-    @property
-    def seed(self) -> int:
-        return self.spec.seed
 
     def architecture(self) -> dict[str, Any]:
         sizes = {"vocabulary": self.language.tokenizer.vocab_size, "context": self.spec.data.context_length}

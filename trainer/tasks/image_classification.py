@@ -3,62 +3,52 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
 from core.recipes.image_classification import ImageClassificationSpec
 from core.recipes.image_models import VisionTransformer
-from trainer.class_scores import ClassTally
-from trainer.data.balance import balanced_order, class_weights
 from trainer.data.findings import Findings
+from trainer.data.folder import ImageFolder
 from trainer.data.image_feed import ImageFeed, images_near
 from trainer.data.images.opening import open_images
 from trainer.data.leaks import drop_or_report_leaks
 from trainer.data.normalise import Normalisation, fit_normalisation
 from trainer.data.splits import Splits, make_splits
-from trainer.determinism import generator
 from trainer.errors import InvalidData
-from trainer.evaluation import in_row_order, shares
-from trainer.losses import Loss, loss_function
+from trainer.evaluation import shares
 from trainer.models.cost import training_flops
 from trainer.models.stem import stem_for
 from trainer.models.vit import patch_for
 from trainer.package import write_package
-from trainer.state import Run, Score, State
+from trainer.state import Run, State
+from trainer.tasks.class_task import ClassTask
 from trainer.tasks.image_package import ImageResult, package_of
-from trainer.tasks.task import Batch, Draw, EvaluationPlan, Outcome, Split, Task, Tested
+from trainer.tasks.task import Batch, Draw, Outcome, Rows, Tested, dataset_of, plan_evaluation
 
 EVALUATION_BATCH = 256  # per rank; no effect on the score but for rounding, so it is no knob
-_LIMIT_STREAM = 0x17
-
-Rows = npt.NDArray[np.int64]
 
 
-class ImageClassification(Task):
+class ImageClassification(ClassTask):
+    spec: ImageClassificationSpec
+    data: ImageFolder
+
     def __init__(self, run: Run) -> None:
         spec = run.file.spec
         assert isinstance(spec, ImageClassificationSpec)
-        if run.file.data_dir is None:
-            raise InvalidData(["this recipe needs a dataset, and spec.json names no folder of one"])
-        self.spec, self.ranks, self.knobs = spec, run.ranks, spec.training
+        self.spec, self.ranks, self.seed, self.knobs = spec, run.ranks, spec.seed, spec.training
         self.findings = Findings()
-        self.data = open_images(run, Path(run.file.data_dir), spec.data)
+        self.data = open_images(run, dataset_of(run), spec.data)
         self.splits = self._split()
         self.num_train_rows = len(self.splits.train)
         self.normalisation = normalisation_of(run) or fit_normalisation(self.data, self.splits.train)
         images = images_near(self.data, run.ranks.device)
         labels = torch.from_numpy(self.data.labels).to(images.device)
         self.feed = ImageFeed(images, labels, len(self.data.classes), spec.training, self.normalisation)
-        self.criterion = self._criterion()
-        self.evaluation = evaluation_plan(spec)
-
-    @property
-    def seed(self) -> int:
-        return self.spec.seed
+        self.loss_of = self.criterion()
+        self.evaluation = plan_evaluation(spec.evaluation, metric="accuracy")
 
     def architecture(self) -> dict[str, Any]:
         model, (height, width) = self.spec.model, self.data.size
@@ -77,11 +67,6 @@ class ImageClassification(Task):
             "deviation": list(self.normalisation.deviation),
         }
 
-    def order(self, epoch: int) -> Rows:
-        if self.spec.data.balanced_sampling:
-            return balanced_order(self.data.labels[self.splits.train], seed=self.seed, epoch=epoch)
-        return super().order(epoch)
-
     def train_batch(self, rows: Rows, draw: Draw) -> Batch:
         return self.feed.training_batch(self.splits.train[rows], draw)
 
@@ -91,25 +76,11 @@ class ImageClassification(Task):
             num_correct = targets.gather(1, logits.argmax(1, keepdim=True)).sum()
         else:
             num_correct = (logits.argmax(1) == targets).sum()
-        return Outcome(loss=self.criterion(logits, targets), weight=float(len(targets)), num_correct=num_correct, logits=logits)
-
-    def evaluate(self, model: nn.Module, split: Split) -> Score:
-        rows = {"train": self.splits.train, "validation": self._validation_rows(), "test": self.splits.test}[split]
-        tally = ClassTally(len(self.data.classes), self.ranks.device)
-        for logits, labels in self._logits(model, rows):
-            tally.add(logits, labels)
-        return Score(metrics=tally.total(self.ranks), num_rows=len(rows))
+        return Outcome(loss=self.loss_of(logits, targets), weight=float(len(targets)), num_correct=num_correct, logits=logits)
 
     def test(self, model: nn.Module) -> Tested:
-        rows, num_classes = self.splits.test, len(self.data.classes)
-        tally = ClassTally(num_classes, self.ranks.device)
-        own = [torch.empty(0, num_classes, device=self.ranks.device)]
-        for logits, labels in self._logits(model, rows):
-            tally.add(logits, labels)
-            own.append(logits.float().softmax(1))
-        score = Score(metrics=tally.total(self.ranks), num_rows=len(rows))
-        probabilities = in_row_order(self.ranks.gather(torch.cat(own)), self.ranks)
-        result = ImageResult(rows, self.data.labels[rows], probabilities.cpu().numpy())
+        score, probabilities = self.answers(model, self.splits.test)
+        result = ImageResult(self.splits.test, self.data.labels[self.splits.test], probabilities)
         return Tested(score=score, predictions=result.columns(self.data), more=result.details(self.data))
 
     def package(self, run: Run, model: nn.Module, state: State, tested: Tested) -> None:
@@ -124,12 +95,11 @@ class ImageClassification(Task):
     def data_report(self) -> dict[str, Any]:
         """What the import and the splitting found, and how many rows each split has."""
         imported, own = self.data.report(), self.findings.report()
-        sizes = {name: len(getattr(self.splits, name)) for name in ("train", "validation", "test")}
         return {
             "rows_dropped": imported.get("rows_dropped", 0) + own["rows_dropped"],
             "counts": imported.get("counts", {}) | own["counts"],
             "problems": imported.get("problems", []) + own["problems"],
-            "splits": sizes,
+            "splits": self.splits.sizes(),
         }
 
     def _split(self) -> Splits:
@@ -150,22 +120,7 @@ class ImageClassification(Task):
         findings.settle(knobs.on_bad_rows)
         return splits
 
-    def _criterion(self) -> Loss:
-        knobs, kind = self.spec.training, self.spec.data.class_weights
-        weights = class_weights(self.data.labels[self.splits.train], len(self.data.classes), kind) if kind != "none" else None
-        name: Literal["focal", "cross_entropy"] = "focal" if knobs.loss == "focal" else "cross_entropy"
-        return loss_function(name, class_weights=weights, label_smoothing=knobs.label_smoothing, gamma=knobs.focal_gamma)
-
-    def _validation_rows(self) -> Rows:
-        rows, limit = self.splits.validation, self.spec.evaluation.limit_rows
-        if limit is None or limit >= len(rows):
-            return rows
-        chosen = torch.randperm(len(rows), generator=generator(self.seed, _LIMIT_STREAM))[:limit]
-        limited: Rows = rows[np.sort(chosen.numpy())]
-        return limited
-
-    def _logits(self, model: nn.Module, rows: Rows) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """This rank's share of ``rows``, batch by batch: (n, K) logits and (n,) labels, without the padding."""
+    def logits(self, model: nn.Module, rows: Rows) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         for positions, num_valid in shares(len(rows), self.ranks, EVALUATION_BATCH):
             images, labels = (part.to(self.ranks.device) for part in self.feed.take(rows[positions]))
             yield model(images)[:num_valid], labels[:num_valid]
@@ -181,16 +136,3 @@ def normalisation_of(run: Run) -> Normalisation | None:
         return Normalisation(mean=tuple(architecture["mean"]), deviation=tuple(architecture["deviation"]))
     except (ValueError, KeyError, TypeError):
         return None
-
-
-def evaluation_plan(spec: ImageClassificationSpec) -> EvaluationPlan:
-    knobs = spec.evaluation
-    metric = knobs.metric or "accuracy"
-    return EvaluationPlan(
-        metric=metric,
-        higher_is_better=metric != "loss",
-        every_epochs=knobs.every_epochs,
-        every_steps=knobs.every_steps,
-        patience=knobs.patience,
-        min_delta=knobs.min_delta,
-    )

@@ -1,7 +1,6 @@
 """masked-language-modeling: an encoder learns to tell masked tokens, as a start for classifiers and taggers."""
 
 import math
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -10,20 +9,19 @@ from torch.nn import functional
 
 from core.recipes.masked_language_modeling import MaskedLanguageModelingSpec
 from trainer.data.findings import Findings
-from trainer.data.limit import limited
+from trainer.data.limit import rows_to_score
 from trainer.data.text.augment import Place
 from trainer.data.text.base import read_base
 from trainer.data.text.masking import Masking, ordinary_ids
 from trainer.data.text.packing import pack_texts, read_texts, splits_of
 from trainer.data.text.prepare import plan_tokenizer
 from trainer.data.text.tokenizers import FILE
-from trainer.errors import InvalidData
 from trainer.evaluation import shares
 from trainer.models import build
 from trainer.models.encoder import EncoderModel
-from trainer.package import Export, Package, write_package
+from trainer.package import Export, Package, described, write_package
 from trainer.state import Run, Score, State
-from trainer.tasks.task import IGNORED, Batch, Draw, Outcome, Rows, Split, Task, Tested, plan_evaluation
+from trainer.tasks.task import IGNORED, Batch, Draw, Outcome, Rows, Split, Task, Tested, dataset_of, plan_evaluation
 from trainer.tasks.text_architecture import encoder_of
 
 EVALUATION_BATCH = 64  # per rank; no effect on the score but for rounding, so it is no knob
@@ -39,14 +37,12 @@ class MaskedLanguageModeling(Task):
     def __init__(self, run: Run) -> None:
         spec = run.file.spec
         assert isinstance(spec, MaskedLanguageModelingSpec)
-        if run.file.data_dir is None:
-            raise InvalidData(["this recipe needs a dataset, and spec.json names no folder of one"])
-        self.spec, self.ranks, self.knobs = spec, run.ranks, spec.training
+        self.spec, self.ranks, self.seed, self.knobs = spec, run.ranks, spec.seed, spec.training
         self.findings = Findings()
         self.base = read_base(run.file.base_model_dir)
         limit = self.base.encoder()["max_length"] if self.base else None
         self.plan = plan_tokenizer(spec.data.tokenizer, self.base, auto="wordpiece", limit=limit)
-        texts = read_texts(Path(run.file.data_dir), spec.data, seed=spec.seed, findings=self.findings)
+        texts = read_texts(dataset_of(run), spec.data, seed=spec.seed, findings=self.findings)
         prepared = pack_texts(run, self.plan, texts, spec.data.packing)
         self.tokenizer, self.ids, self.splits = prepared.tokenizer, prepared.ids, splits_of(prepared.stats["num_rows"])
         for name, what in (("num_truncated", f"texts cut to {self.plan.max_length} tokens"), ("num_empty", "rows without a known token")):
@@ -55,10 +51,6 @@ class MaskedLanguageModeling(Task):
         self.num_train_rows = len(self.splits.train)
         self.masking = self._masking()
         self.evaluation = plan_evaluation(spec.evaluation, metric="loss")
-
-    @property
-    def seed(self) -> int:
-        return self.spec.seed
 
     def architecture(self) -> dict[str, Any]:
         sizes = {"vocab_size": self.tokenizer.vocab_size, "max_length": self.plan.max_length}
@@ -77,7 +69,7 @@ class MaskedLanguageModeling(Task):
         return int(batch["mask"].sum())
 
     def evaluate(self, model: nn.Module, split: Split) -> Score:
-        rows = {"train": self.splits.train, "validation": self._validation_rows(), "test": self.splits.test}[split]
+        rows = rows_to_score(self.splits, split, self.spec.evaluation.limit_rows, seed=self.seed)
         loss = right = num = 0.0
         for positions, num_valid in shares(len(rows), self.ranks, EVALUATION_BATCH):
             batch = self._masked(rows[positions], Place(self.seed, EVALUATION_EPOCH, 0))
@@ -95,7 +87,6 @@ class MaskedLanguageModeling(Task):
         return Tested(score=self.evaluate(model, "test"))
 
     def package(self, run: Run, model: nn.Module, state: State, tested: Tested) -> None:
-        sizes = {name: len(getattr(self.splits, name)) for name in ("train", "validation", "test")}
         rows, longest = self.splits.test[-NUM_EXAMPLES:], self.plan.max_length
         batches = [self.ids.batch(part, pad_id=self.tokenizer.pad_id, longest=longest) for part in (rows, rows[-1:])]
         content = Package(
@@ -105,7 +96,7 @@ class MaskedLanguageModeling(Task):
                 dynamic={name: {0: "batch", 1: f"length<={longest}"} for name in ("ids", "mask")},
                 also=((batches[1]["ids"][:, : longest // 2], batches[1]["mask"][:, : longest // 2]),),
             ),
-            data_report={**self.findings.report(), "splits": sizes},
+            data_report={**self.findings.report(), "splits": self.splits.sizes()},
             files=lambda folder: self.tokenizer.save(folder / FILE),
             facts={
                 "Tokens": f"{self.tokenizer.vocab_size:,} {'of the base model' if self.plan.file else self.plan.kind}",
@@ -137,24 +128,20 @@ class MaskedLanguageModeling(Task):
             ordinary=ordinary_ids(tokenizer.vocab_size, tokenizer.special_ids),
         )
 
-    def _validation_rows(self) -> Rows:
-        return limited(self.splits.validation, self.spec.evaluation.limit_rows, seed=self.seed)
-
     def _described(self, model: nn.Module) -> dict[str, Any]:
         inputs = {"ids": "int64, token numbers by tokenizer.json", "mask": "bool, true on tokens and false on the padding behind them"}
-        return {
-            "format": 2,
-            "recipe": self.spec.recipe,
-            "architecture": self.architecture(),
-            "preprocessing": {"tokenizer": FILE, "max_length": self.plan.max_length, "pad_id": self.tokenizer.pad_id},
-            "input": {"shape": ["batch", "length"], "order": list(inputs), **inputs},
-            "output": {
+        return described(
+            self.spec.recipe,
+            model,
+            architecture=self.architecture(),
+            preprocessing={"tokenizer": FILE, "max_length": self.plan.max_length, "pad_id": self.tokenizer.pad_id},
+            input={"shape": ["batch", "length"], "order": list(inputs), **inputs},
+            output={
                 "shape": ["batch", "length", self.tokenizer.vocab_size],
                 "dtype": "float32",
                 "meaning": "logits of the token at each place",
             },
-            "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
-        }
+        )
 
 
 def told(model: nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:

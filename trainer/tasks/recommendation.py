@@ -9,15 +9,14 @@ from torch import nn
 
 from core.recipes.recommendation import RecommendationSpec
 from core.run_dir import write_atomically
-from trainer.data.cache import content_digest
 from trainer.data.findings import Findings
 from trainer.data.rating_baselines import baselines, rating_range
 from trainer.data.ratings import read_ratings
 from trainer.errors import InvalidData
-from trainer.package import Export, Package, write_package
+from trainer.package import Export, Package, described, write_package
 from trainer.state import Run, Score, State
 from trainer.tasks.recommendation_goals import Goal, RankingGoal, RatingGoal
-from trainer.tasks.task import Batch, Draw, Outcome, Rows, Split, Task, Tested, plan_evaluation
+from trainer.tasks.task import Batch, Draw, Outcome, Rows, Split, Task, Tested, dataset_of, plan_evaluation
 from trainer.tensor_files import write_tensors
 
 NUM_EXAMPLES = 8
@@ -28,21 +27,15 @@ class Recommendation(Task):
     def __init__(self, run: Run) -> None:
         spec = run.file.spec
         assert isinstance(spec, RecommendationSpec)
-        if run.file.data_dir is None:
-            raise InvalidData(["this recipe needs a dataset, and spec.json names no folder of one"])
-        self.spec, self.ranks, self.knobs = spec, run.ranks, spec.training
-        self.findings, self.root = Findings(), Path(run.file.data_dir)
-        self.data = read_ratings(self.root, spec.data, seed=spec.seed, findings=self.findings)
+        self.spec, self.ranks, self.seed, self.knobs = spec, run.ranks, spec.seed, spec.training
+        self.findings = Findings()
+        self.data = read_ratings(dataset_of(run), spec.data, seed=spec.seed, findings=self.findings)
         if spec.evaluation.metric not in METRICS_OF[self.data.explicit]:
             kind = "ratings" if self.data.explicit else "implicit feedback"
             raise InvalidData([f"there is no metric {spec.evaluation.metric} for {kind}; data.feedback can say otherwise"])
         self.goal: Goal = RatingGoal(self.data, spec) if self.data.explicit else RankingGoal(self.data, spec)
         self.evaluation = plan_evaluation(spec.evaluation, metric=self.goal.metric)
         self.num_train_rows = len(self.data.splits.train)
-
-    @property
-    def seed(self) -> int:
-        return self.spec.seed
 
     def architecture(self) -> dict[str, Any]:
         knobs = {name: value for name, value in self.spec.model.model_dump().items() if not name.endswith("_l2")}
@@ -64,13 +57,12 @@ class Recommendation(Task):
         data = self.data
         rows = data.splits.test[:NUM_EXAMPLES]
         example = (torch.from_numpy(data.users[rows]), torch.from_numpy(data.items[rows])[:, None].repeat(1, 2))
-        sizes = {split: len(getattr(data.splits, split)) for split in ("train", "validation", "test")}
         package = Package(
             config=self._config(model),
             metrics={"baselines": baselines(data)} if data.explicit else {},
             predictions=tested.predictions,
             export=Export(example=example, dynamic={"users": {0: "batch"}, "items": {0: "batch", 1: "choices"}}),
-            data_report={**self.findings.report(), "splits": sizes, "digest": content_digest(self.root)},
+            data_report={**self.findings.report(), "splits": data.splits.sizes()},
             files=self._write_names,
             facts={
                 "Feedback": "ratings" if data.explicit else "implicit",
@@ -89,21 +81,20 @@ class Recommendation(Task):
 
     def _config(self, model: nn.Module) -> dict[str, Any]:
         low, high = rating_range(self.data)
-        return {
-            "format": 2,
-            "recipe": self.spec.recipe,
-            "architecture": self.architecture(),
-            "preprocessing": {
+        return described(
+            self.spec.recipe,
+            model,
+            architecture=self.architecture(),
+            preprocessing={
                 "user_column": self.data.columns.user,
                 "item_column": self.data.columns.item,
                 "explicit": self.data.explicit,
                 "rating_range": [low, high],
                 "names": "names.json: the names of users and items 1, 2, ...; 0 is unknown",
             },
-            "input": {
+            input={
                 "users": {"shape": ["batch"], "dtype": "int64"},
                 "items": {"shape": ["batch", "choices"], "dtype": "int64", "values": "what each user's score is asked for"},
             },
-            "output": {"shape": ["batch", "choices"], "dtype": "float32", "meaning": "ratings" if self.data.explicit else "scores"},
-            "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
-        }
+            output={"shape": ["batch", "choices"], "dtype": "float32", "meaning": "ratings" if self.data.explicit else "scores"},
+        )

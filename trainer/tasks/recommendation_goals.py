@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from core.recipes.recommendation import MatrixFactorization, RecommendationSpec
 from trainer.data.interactions import Wanted, seen_before, wanted_in
-from trainer.data.limit import limited
+from trainer.data.limit import rows_to_score
 from trainer.data.rating_baselines import rating_range
 from trainer.data.ratings import UNKNOWN, Ratings
 from trainer.evaluation import in_row_order, shares
@@ -92,8 +92,7 @@ class RatingGoal(Goal):
         return (scores.float().squeeze(1) - batch["ratings"]) ** 2
 
     def evaluate(self, model: nn.Module, split: Split, ranks: Ranks) -> Score:
-        limit = self.spec.evaluation.limit_rows if split == "validation" else None
-        rows = limited(getattr(self.data.splits, split), limit, seed=self.spec.seed)
+        rows = rows_to_score(self.data.splits, split, self.spec.evaluation.limit_rows, seed=self.spec.seed)
         return self._examine(model, rows, ranks)[0]
 
     def test(self, model: nn.Module, ranks: Ranks) -> Tested:

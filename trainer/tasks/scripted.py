@@ -32,7 +32,7 @@ class Scripted(Task):
     def __init__(self, run: Run) -> None:
         spec = run.file.spec
         assert isinstance(spec, ScriptedSpec)
-        self.script, self.ranks, self._seed = spec.training, run.ranks, spec.seed
+        self.script, self.ranks, self.seed = spec.training, run.ranks, spec.seed
         own_attempt = self.script.only_attempts is None or run.file.attempt in self.script.only_attempts
         self.ending = self.script.ending if own_attempt else "ok"
         self.endless = self.ending == "never"
@@ -44,10 +44,6 @@ class Scripted(Task):
         )
         if self.script.ignore_sigterm and own_attempt:
             ignore_stop()
-
-    @property
-    def seed(self) -> int:
-        return self._seed
 
     def architecture(self) -> dict[str, Any]:
         return {"family": "scripted", "num_inputs": NUM_INPUTS, "num_hidden": NUM_HIDDEN}

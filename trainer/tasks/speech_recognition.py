@@ -8,25 +8,23 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 
 from core.recipes.speech_recognition import SpeechRecognitionSpec
-from trainer.ctc import BLANK, decode_all, frames_needed
+from trainer.ctc import decode_all, frames_needed
 from trainer.data.bucketing import bucketed_order
-from trainer.data.cache import content_digest
 from trainer.data.findings import Findings
 from trainer.data.leaks import drop_or_report_leaks
-from trainer.data.limit import limited
+from trainer.data.limit import rows_to_score
 from trainer.data.speech_corpus import open_speech
 from trainer.data.speech_inputs import BandStatistics, SpeechInputs, fit_statistics, padded, statistics_from_json
 from trainer.data.splits import Splits, make_splits
 from trainer.edit_distance import count_errors
-from trainer.errors import InvalidData
-from trainer.evaluation import shares
-from trainer.package import Export, Package, write_package
+from trainer.evaluation import shares, texts_in_row_order
+from trainer.losses import ctc
+from trainer.package import Export, Package, described, write_package
 from trainer.state import Run, Score, State
 from trainer.tasks.speech_architecture import SpeechBase, architecture_of, output_lengths
-from trainer.tasks.task import Batch, Draw, Outcome, Rows, Split, Task, Tested, plan_evaluation
+from trainer.tasks.task import Batch, Draw, Outcome, Rows, Split, Task, Tested, dataset_of, plan_evaluation
 
 EVALUATION_BATCH = 32  # per rank; no effect on the score but for rounding, so it is no knob
 NUM_EXAMPLES = 4
@@ -36,25 +34,20 @@ class SpeechRecognition(Task):
     def __init__(self, run: Run) -> None:
         spec = run.file.spec
         assert isinstance(spec, SpeechRecognitionSpec)
-        if run.file.data_dir is None:
-            raise InvalidData(["this recipe needs a dataset, and spec.json names no folder of one"])
-        self.spec, self.ranks, self.knobs = spec, run.ranks, spec.training
-        self.findings, self.root = Findings(), Path(run.file.data_dir)
+        self.spec, self.ranks, self.seed, self.knobs = spec, run.ranks, spec.seed, spec.training
+        self.findings = Findings()
         self.base = SpeechBase(run)
         self.data_knobs = self.base.hears_like(spec.data)
         self.speeds = sorted({1.0, *spec.training.speeds})
-        self.corpus = open_speech(run, self.root, self.data_knobs, speeds=self.speeds, as_waves=spec.model.family == "transformers")
+        self.corpus = open_speech(run, dataset_of(run), self.data_knobs, speeds=self.speeds, as_waves=spec.model.family == "transformers")
         self.splits = self._split()
         self.letters = self.base.letters_for([self.corpus.column("text")[row] for row in self.splits.train])
         self.numbers = [self.letters.encode(text) for text in self.corpus.column("text")]
         self._keep_what_can_be_spelled()
+        self.built_from = self.architecture()
         self.inputs = SpeechInputs(self.corpus, self._statistics(), spec.training, self.speeds.index(1.0))
         self.evaluation = plan_evaluation(spec.evaluation, metric="wer")
         self.num_train_rows = len(self.splits.train)
-
-    @property
-    def seed(self) -> int:
-        return self.spec.seed
 
     def architecture(self) -> dict[str, Any]:
         return architecture_of(self.spec, self.base, self.corpus.hearing, self.letters)
@@ -85,15 +78,11 @@ class SpeechRecognition(Task):
             logits = model(inputs, torch.arange(inputs.shape[1], device=inputs.device) < lengths[:, None])
         else:
             logits = model(inputs, lengths)
-        log_probs, frames = logits.float().log_softmax(2), output_lengths(self.architecture(), lengths)
-        losses = ctc_losses(log_probs, frames, batch["numbers"], batch["num_letters"])
-        return losses / batch["num_letters"].clamp(min=1), log_probs, frames
+        log_probs, frames = logits.float().log_softmax(2), output_lengths(self.built_from, lengths)
+        return ctc(log_probs, batch["numbers"], frames, batch["num_letters"]), log_probs, frames
 
     def evaluate(self, model: nn.Module, split: Split) -> Score:
-        rows: Rows = getattr(self.splits, split)
-        if split == "validation":
-            rows = limited(rows, self.spec.evaluation.limit_rows, seed=self.seed)
-        return self._examine(model, rows)[0]
+        return self._examine(model, rows_to_score(self.splits, split, self.spec.evaluation.limit_rows, seed=self.seed))[0]
 
     def test(self, model: nn.Module) -> Tested:
         rows = self.splits.test
@@ -117,11 +106,9 @@ class SpeechRecognition(Task):
             total_loss += losses[:num_valid].double().sum().item()
             decoded = decode_all(log_probs[:num_valid], frames[:num_valid], beam_width=self.spec.evaluation.beam_width)
             own += [self.letters.decode(numbers) for numbers in decoded]
-        gathered = self.ranks.gather_texts(own)
         said = [""] * len(rows)
-        places = [place for rank in range(self.ranks.data_world) for place in range(rank, len(rows), self.ranks.data_world)]
-        for place, text in zip(places, gathered, strict=True):
-            said[by_length[place]] = text
+        for place, text in zip(by_length.tolist(), texts_in_row_order(self.ranks.gather_texts(own), self.ranks), strict=True):
+            said[place] = text
         word_edits, words, letter_edits, letters = count_errors(said, [self.corpus.utterances[row]["text"] for row in rows.tolist()])
         loss = self.ranks.sum([total_loss])[0] / len(rows)
         return Score(
@@ -131,7 +118,6 @@ class SpeechRecognition(Task):
     def package(self, run: Run, model: nn.Module, state: State, tested: Tested) -> None:
         is_own = self.spec.model.family != "transformers"
         ours = self._config(model)
-        sizes = {split: len(getattr(self.splits, split)) for split in ("train", "validation", "test")}
         found = self.findings.report()
         report = self.corpus.report
         seconds = sum(self.corpus.column("seconds"))
@@ -143,8 +129,7 @@ class SpeechRecognition(Task):
                 "rows_dropped": report["rows_dropped"] + found["rows_dropped"],
                 "counts": report["counts"] | found["counts"],
                 "problems": report["problems"] + found["problems"],
-                "splits": sizes,
-                "digest": content_digest(self.root),
+                "splits": self.splits.sizes(),
             },
             files=None if is_own else lambda folder: save_transformers(model, folder, ours),
             facts={"Letters": f"{len(self.letters.letters)}", "Speech": f"{seconds / 60:.1f} minutes at {self.corpus.hearing.rate} Hz"},
@@ -158,25 +143,24 @@ class SpeechRecognition(Task):
     def _config(self, model: nn.Module) -> dict[str, Any]:
         hearing, knobs = self.corpus.hearing, self.data_knobs
         frames = {"shape": ["batch", "time", hearing.num_mels], "dtype": "float32", "values": "normalised log-mel energies, padded with 0"}
-        return {
-            "format": 2,
-            "recipe": self.spec.recipe,
-            "labels": list(self.letters.letters),
-            "preprocessing": {
+        return described(
+            self.spec.recipe,
+            model,
+            labels=list(self.letters.letters),
+            preprocessing={
                 "sample_rate": hearing.rate,
                 "num_mels": hearing.num_mels,
                 "max_seconds": knobs.max_seconds,
                 "beam_width": self.spec.evaluation.beam_width,
                 **self.inputs.statistics.as_json(),
             },
-            "input": {"features": frames, "lengths": {"shape": ["batch"], "dtype": "int64"}},
-            "output": {
+            input={"features": frames, "lengths": {"shape": ["batch"], "dtype": "int64"}},
+            output={
                 "shape": ["batch", "frames", self.letters.num_outputs],
                 "dtype": "float32",
                 "meaning": "logits of the blank and of the labels, for CTC",
             },
-            "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
-        }
+        )
 
     def _split(self) -> Splits:
         corpus, knobs = self.corpus, self.spec.data
@@ -196,8 +180,7 @@ class SpeechRecognition(Task):
 
     def _keep_what_can_be_spelled(self) -> None:
         """CTC writes one letter a frame at most: utterances that are too short for their texts, at the fastest speed, are bad rows."""
-        architecture = self.architecture()
-        frames = output_lengths(architecture, torch.from_numpy(self.corpus.lengths(len(self.speeds) - 1))).tolist()
+        frames = output_lengths(self.architecture(), torch.from_numpy(self.corpus.lengths(len(self.speeds) - 1))).tolist()
         needed = [max(1, frames_needed(numbers)) for numbers in self.numbers]
         short = {row for row, (has, needs) in enumerate(zip(frames, needed, strict=True)) if has < needs}
         for row in sorted(short):
@@ -218,15 +201,6 @@ class SpeechRecognition(Task):
             return BandStatistics()
         known = self.base.ours.get("preprocessing")
         return statistics_from_json(known) if known else fit_statistics(self.corpus, self.splits.train, self.speeds.index(1.0))
-
-
-def ctc_losses(log_probs: torch.Tensor, frames: torch.Tensor, numbers: torch.Tensor, num_letters: torch.Tensor) -> torch.Tensor:
-    """(N,) negative log likelihoods of whole texts. On the CPU where determinism is asked for: the CUDA kernel adds in any order."""
-    device = log_probs.device
-    if device.type == "cuda" and torch.are_deterministic_algorithms_enabled():
-        log_probs, frames, numbers, num_letters = (tensor.cpu() for tensor in (log_probs, frames, numbers, num_letters))
-    losses = functional.ctc_loss(log_probs.transpose(0, 1), numbers, frames, num_letters, blank=BLANK, reduction="none", zero_infinity=True)
-    return losses.to(device)
 
 
 def save_transformers(model: nn.Module, folder: Path, ours: dict[str, Any]) -> None:

@@ -11,16 +11,14 @@ from torch import nn
 
 from core.recipes.tabular import FTTransformer, Mlp, TabularSpec
 from trainer.data.balance import balanced_order
-from trainer.data.cache import content_digest
 from trainer.data.findings import Findings
-from trainer.data.limit import limited
+from trainer.data.limit import rows_to_score
 from trainer.data.tabular import read_tabular
-from trainer.errors import InvalidData
 from trainer.evaluation import in_row_order, shares
-from trainer.package import Export, Package, write_package
+from trainer.package import Export, Package, described, write_package
 from trainer.state import Run, Score, State
 from trainer.tasks.tabular_goals import Classes, Quantity, goal_of
-from trainer.tasks.task import Batch, Draw, Outcome, Rows, Split, Task, Tested, plan_evaluation
+from trainer.tasks.task import Batch, Draw, Outcome, Rows, Split, Task, Tested, dataset_of, plan_evaluation
 
 EVALUATION_BATCH = 1024  # per rank; no effect on the score but for rounding, so it is no knob
 NUM_EXAMPLES = 8
@@ -30,20 +28,14 @@ class Tabular(Task):
     def __init__(self, run: Run) -> None:
         spec = run.file.spec
         assert isinstance(spec, TabularSpec)
-        if run.file.data_dir is None:
-            raise InvalidData(["this recipe needs a dataset, and spec.json names no folder of one"])
-        self.spec, self.ranks, self.knobs = spec, run.ranks, spec.training
-        self.findings, self.root = Findings(), Path(run.file.data_dir)
+        self.spec, self.ranks, self.seed, self.knobs = spec, run.ranks, spec.seed, spec.training
+        self.findings = Findings()
         self.base = base_config(run)
-        self.data = read_tabular(self.root, spec.data, seed=spec.seed, findings=self.findings, base=self.base.get("preprocessing"))
+        self.data = read_tabular(dataset_of(run), spec.data, seed=spec.seed, findings=self.findings, base=self.base.get("preprocessing"))
         self.goal = goal_of(self.data, spec)
         self.evaluation = plan_evaluation(spec.evaluation, metric=self.goal.metric)
         self.num_train_rows = len(self.data.splits.train)
         self.numbers, self.categories = map(torch.from_numpy, self.data.features)
-
-    @property
-    def seed(self) -> int:
-        return self.spec.seed
 
     def architecture(self) -> dict[str, Any]:
         model, preprocessing = self.spec.model, self.data.preprocessing
@@ -81,10 +73,7 @@ class Tabular(Task):
         return self.goal.outcome(model(batch["numbers"], batch["categories"]), batch["targets"])
 
     def evaluate(self, model: nn.Module, split: Split) -> Score:
-        rows: Rows = getattr(self.data.splits, split)
-        if split == "validation":
-            rows = limited(rows, self.spec.evaluation.limit_rows, seed=self.seed)
-        return self._score(model, rows)[0]
+        return self._score(model, rows_to_score(self.data.splits, split, self.spec.evaluation.limit_rows, seed=self.seed))[0]
 
     def test(self, model: nn.Module) -> Tested:
         rows = self.data.splits.test
@@ -111,15 +100,14 @@ class Tabular(Task):
     def package(self, run: Run, model: nn.Module, state: State, tested: Tested) -> None:
         data, goal = self.data, self.goal
         example = self._take(data.splits.test[:NUM_EXAMPLES])
-        sizes = {split: len(getattr(data.splits, split)) for split in ("train", "validation", "test")}
         package = Package(
             config=self._config(model),
             predictions=tested.predictions,
             export=Export(
                 example=(example["numbers"], example["categories"]), dynamic={"numbers": {0: "batch"}, "categories": {0: "batch"}}
             ),
-            confusion=(list(goal.labels), goal.confusion(tested.predictions)) if isinstance(goal, Classes) else None,
-            data_report={**self.findings.report(), "splits": sizes, "digest": content_digest(self.root)},
+            confusion=goal.confusion(tested.predictions) if isinstance(goal, Classes) else None,
+            data_report={**self.findings.report(), "splits": data.splits.sizes()},
             facts={"Target": data.columns.target, "Kind": data.kind, "Columns": ", ".join(data.columns.features)},
         )
         write_package(run, model, state, tested, package)
@@ -134,21 +122,20 @@ class Tabular(Task):
         }
         if isinstance(goal, Quantity):
             output |= {"meaning": "times scale plus centre is the prediction", "centre": goal.centre, "scale": goal.scale}
-        return {
-            "format": 2,
-            "recipe": self.spec.recipe,
-            "architecture": self.architecture(),
-            "labels": list(data.labels),
-            "kind": data.kind,
-            "target": data.columns.target,
-            "preprocessing": data.preprocessing.as_json(),
-            "input": {
+        return described(
+            self.spec.recipe,
+            model,
+            architecture=self.architecture(),
+            labels=list(data.labels),
+            kind=data.kind,
+            target=data.columns.target,
+            preprocessing=data.preprocessing.as_json(),
+            input={
                 "numbers": {"shape": ["batch", data.preprocessing.num_numbers], "dtype": "float32"},
                 "categories": {"shape": ["batch", len(data.preprocessing.categorical)], "dtype": "int64"},
             },
-            "output": output,
-            "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
-        }
+            output=output,
+        )
 
 
 def base_config(run: Run) -> dict[str, Any]:

@@ -4,20 +4,17 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from torch.nn import functional
 
-from core.recipes.tabular import TabularSpec, Training
-from trainer.class_scores import ClassTally, confusion_of, per_class
+from core.recipes.tabular import TabularSpec
+from trainer.class_report import MOST_PROBABILITIES, Numbers, class_details, confusion_matrix
+from trainer.class_scores import ClassTally
 from trainer.data.balance import class_weights
 from trainer.data.tabular import TabularData
 from trainer.errors import InvalidData
-from trainer.losses import loss_function
+from trainer.losses import LossName, loss_function
 from trainer.number_scores import NumberTally
 from trainer.tasks.task import Outcome, Rows
-
-MOST_PROBABILITIES = 20  # columns of predictions.csv
 
 
 class Goal(ABC):
@@ -79,12 +76,16 @@ class Classes(Goal):
         return found
 
     def details(self, columns: dict[str, list[Any]]) -> dict[str, Any]:
-        return {"per_class": per_class(self.confusion(columns), list(self.labels))}
+        return class_details(*self._numbers(columns), self.labels)
 
-    def confusion(self, columns: dict[str, list[Any]]) -> npt.NDArray[np.int64]:
+    def confusion(self, columns: dict[str, list[Any]]) -> tuple[list[str], Numbers] | None:
+        return confusion_matrix(*self._numbers(columns), self.labels)
+
+    def _numbers(self, columns: dict[str, list[Any]]) -> tuple[Numbers, Numbers]:
+        """Labels and predictions of predictions.csv."""
         number_of = {label: number for number, label in enumerate(self.labels)}
         labels, predictions = (np.array([number_of[name] for name in columns[key]], dtype=np.int64) for key in ("label", "prediction"))
-        return confusion_of(labels, predictions, self.num_outputs)
+        return labels, predictions
 
 
 class Quantity(Goal):
@@ -98,26 +99,19 @@ class Quantity(Goal):
         self.centre, self.scale = float(own.mean()), float(own.std()) or 1.0
         self.training_targets = torch.from_numpy((data.targets - self.centre) / self.scale).float()
         self.targets = torch.from_numpy(data.targets.astype(np.float64))
-        self.knobs: Training = spec.training
-
-    def losses(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        found = outputs.float().squeeze(1)
-        match self.knobs.loss:
-            case "mae":
-                return functional.l1_loss(found, targets, reduction="none")
-            case "huber":
-                return functional.huber_loss(found, targets, reduction="none", delta=self.knobs.huber_delta)
-            case _:
-                return functional.mse_loss(found, targets, reduction="none")
+        asked = spec.training.loss
+        name: LossName = asked if asked in ("mae", "huber") else "mse"
+        self.criterion = loss_function(name, delta=spec.training.huber_delta)
 
     def outcome(self, outputs: torch.Tensor, targets: torch.Tensor) -> Outcome:
-        return Outcome(loss=self.losses(outputs, targets).mean(), weight=float(len(targets)))
+        return Outcome(loss=self.criterion(outputs.squeeze(1), targets), weight=float(len(targets)))
 
     def new_tally(self, device: torch.device) -> NumberTally:
         return NumberTally(self.centre, device)
 
     def count(self, tally: Any, outputs: torch.Tensor, targets: torch.Tensor) -> None:
-        tally.add(self.in_own_unit(outputs), targets.double() * self.scale + self.centre, self.losses(outputs, targets))
+        losses = self.criterion(outputs.squeeze(1), targets).expand(len(targets))
+        tally.add(self.in_own_unit(outputs), targets.double() * self.scale + self.centre, losses)
 
     def in_own_unit(self, outputs: torch.Tensor) -> torch.Tensor:
         return outputs.double().squeeze(1) * self.scale + self.centre
@@ -135,4 +129,6 @@ def goal_of(data: TabularData, spec: TabularSpec) -> Goal:
     if loss not in losses or metric not in metrics:
         found = f"column {data.columns.target!r} is a target of {data.kind}"
         raise InvalidData([f"{found}, for which there is no loss {loss} or metric {metric}; data.kind can say otherwise"])
+    if spec.training.r_drop and data.kind != "classification":
+        raise InvalidData([f"column {data.columns.target!r} is a target of {data.kind}, and training.r_drop compares classes"])
     return goal

@@ -9,7 +9,7 @@ from torch import nn
 
 from trainer.data.text.tokenizers import FILE
 from trainer.data.words import VOCABULARY, Batch
-from trainer.package import Export, Package
+from trainer.package import Export, Package, described
 from trainer.tagging import INPUTS
 from trainer.tasks.task import Tested
 
@@ -21,10 +21,9 @@ LONGEST_UNROLLED = 128  # words; torch writes a recurrent layer out step by step
 
 
 def package_of(task: "TokenClassification", model: nn.Module, tested: Tested) -> Package:
-    architecture, splits = task.architecture(), task.data.splits
+    architecture = task.architecture()
     is_own = architecture["family"] != "transformers"
     ours = describe(task, model)
-    sizes = {"train": len(splits.train), "validation": len(splits.validation), "test": len(splits.test)}
 
     def write(folder: Path) -> None:
         if not is_own:
@@ -35,7 +34,7 @@ def package_of(task: "TokenClassification", model: nn.Module, tested: Tested) ->
         config={**ours, "architecture": architecture} if is_own else None,
         predictions=tested.predictions,
         export=export_of(task, architecture["family"]),
-        data_report={**task.findings.report(), "splits": sizes, "digest": task.digest},
+        data_report={**task.findings.report(), "splits": task.data.splits.sizes()},
         files=write,
         facts={"Network": task.spec.model.family, "Types": ", ".join(name[2:] for name in task.data.names[1::2])},
     )
@@ -49,20 +48,19 @@ def describe(task: "TokenClassification", model: nn.Module) -> dict[str, Any]:
         "mask": "bool, true on words or tokens and false on padding",
     }
     used = ("ids", "mask") if _by_tokens(task) else ("words", "letters", "mask")
-    return {
-        "format": 2,
-        "recipe": task.spec.recipe,
-        "labels": task.data.names,
-        "preprocessing": {"vocabulary": FILE if _by_tokens(task) else VOCABULARY, "longest": task.reader.longest},
-        "input": {"order": list(used), **{name: inputs[name] for name in used}},
-        "output": {
+    return described(
+        task.spec.recipe,
+        model,
+        labels=task.data.names,
+        preprocessing={"vocabulary": FILE if _by_tokens(task) else VOCABULARY, "longest": task.reader.longest},
+        input={"order": list(used), **{name: inputs[name] for name in used}},
+        output={
             "shape": ["batch", "places", len(task.data.names)],
             "dtype": "float32",
             "meaning": "scores of each tag; of tokens, the first one of a word counts. A second output, with a CRF, holds the scores of "
             "a tag (column) behind another (row), then those of the first and of the last tag",
         },
-        "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
-    }
+    )
 
 
 def export_of(task: "TokenClassification", family: str) -> Export | None:

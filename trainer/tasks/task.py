@@ -7,6 +7,7 @@ run sees the same: there is no iterator to lose.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -19,9 +20,11 @@ from core.recipes.sections.evaluation import EvaluationKnobs
 from core.recipes.sections.training import TrainingKnobs
 from trainer.data.batches import order_of_epoch
 from trainer.determinism import generator
+from trainer.errors import InvalidData
 from trainer.losses import IGNORED as IGNORED
 from trainer.models import build
 from trainer.optim import new_optimizer
+from trainer.parallel import Ranks
 from trainer.state import Run, Score, State
 
 Split = Literal["train", "validation", "test"]
@@ -39,6 +42,13 @@ class EvaluationPlan:
     every_steps: int | None = None
     patience: int | None = None
     min_delta: float = 0.0
+
+
+def dataset_of(run: Run) -> Path:
+    """Where the job's data lies."""
+    if run.file.data_dir is None:
+        raise InvalidData(["this recipe needs a dataset, and spec.json names no folder of one"])
+    return Path(run.file.data_dir)
 
 
 LOWER_IS_BETTER = ("loss", "perplexity", "bits_per_byte", "wer", "cer", "rmse", "mse", "mae")
@@ -102,6 +112,8 @@ class Task(ABC):
     uneven: ClassVar[bool] = False
     leaves_result = True
 
+    ranks: Ranks
+    seed: int  # of the spec
     knobs: TrainingKnobs  # batch_size and learning_rate may still be "auto" here; the engine replaces them before the first step
     evaluation: EvaluationPlan | None  # None: the last weights are the result
     num_train_rows: int  # rows of the training split: ``train_batch`` is asked for 0 .. num_train_rows - 1
@@ -121,10 +133,6 @@ class Task(ABC):
     def order(self, epoch: int) -> Rows:
         """The rows of an epoch in the order in which they are trained on; every epoch of a run has the same length."""
         return order_of_epoch(self.num_train_rows, seed=self.seed, epoch=epoch)
-
-    @property
-    @abstractmethod
-    def seed(self) -> int: ...
 
     @abstractmethod
     def train_batch(self, rows: Rows, draw: Draw) -> Batch:

@@ -10,18 +10,16 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from trainer.class_scores import confusion_of, per_class
+from trainer.class_report import class_details, confusion_matrix, listed, probability_columns
 from trainer.data.text.columns import LabelledTexts
 from trainer.data.text.tokenizers import FILE
-from trainer.package import Export, Package
+from trainer.package import Export, Package, described
 from trainer.tasks.task import Rows, Tested
 
 if TYPE_CHECKING:
     from trainer.tasks.text_classification import TextClassification
 
 NUM_EXAMPLES = 8
-MOST_LISTED_CLASSES = 1000  # beyond, a matrix of all pairs is no use to anyone
-MOST_PROBABILITIES = 20  # columns of predictions.csv
 LONGEST_UNROLLED = 128  # tokens; torch writes a recurrent layer out step by step, and a longer program is no use to anyone
 
 
@@ -41,17 +39,11 @@ class TextResult:
         if data.pairs is not None:
             found["text_pair"] = [data.pairs[row] for row in self.rows]
         found |= {"label": names[data.labels[self.rows]].tolist(), "prediction": names[best].tolist()}
-        found["probability"] = self.probabilities.max(1).astype(float).round(6).tolist()
-        if len(names) <= MOST_PROBABILITIES:
-            found |= {f"probability_{number}": column.astype(float).round(6).tolist() for number, column in enumerate(self.probabilities.T)}
-        return found
+        return found | probability_columns(self.probabilities)
 
     def details(self) -> dict[str, Any]:
         """Of metrics.json: each class's precision, recall and F1."""
-        if len(self.data.classes) > MOST_LISTED_CLASSES:
-            return {}
-        counts = confusion_of(self.data.labels[self.rows], self.probabilities.argmax(1), len(self.data.classes))
-        return {"per_class": per_class(counts, self.data.classes)}
+        return class_details(self.data.labels[self.rows], self.probabilities.argmax(1), self.data.classes)
 
 
 def package_of(task: "TextClassification", model: nn.Module, tested: Tested) -> Package:
@@ -59,19 +51,17 @@ def package_of(task: "TextClassification", model: nn.Module, tested: Tested) -> 
     number = {name: position for position, name in enumerate(data.classes)}
     pairs = ([number[name] for name in tested.predictions[column]] for column in ("label", "prediction"))
     labels, predictions = (np.array(column, dtype=np.int64) for column in pairs)
-    is_listed = len(data.classes) <= MOST_LISTED_CLASSES
-    sizes = {name: len(getattr(task.splits, name)) for name in ("train", "validation", "test")}
     return Package(
         config=None if family == "transformers" else {"architecture": task.architecture(), **describe(task, model)},
         predictions=tested.predictions,
         export=export_of(task, family),
-        confusion=(data.classes, confusion_of(labels, predictions, len(data.classes))) if is_listed else None,
-        data_report={**task.findings.report(), "splits": sizes},
+        confusion=confusion_matrix(labels, predictions, data.classes),
+        data_report={**task.findings.report(), "splits": task.splits.sizes()},
         files=lambda folder: write_files(task, model, folder),
         facts={
             "Network": family,
             "Tokens": f"{task.tokenizer.vocab_size:,} {'of the base model' if task.plan.file else task.plan.kind}",
-            "Classes": _listed(data.classes),
+            "Classes": listed(data.classes),
         },
     )
 
@@ -89,21 +79,20 @@ def describe(task: "TextClassification", model: nn.Module) -> dict[str, Any]:
     inputs = {"ids": "int64, token numbers by tokenizer.json", "mask": "bool, true on tokens and false on the padding behind them"}
     if task.uses_types:
         inputs["types"] = "int64, 0 for the first text of a pair and 1 for the second"
-    return {
-        "format": 2,
-        "recipe": task.spec.recipe,
-        "labels": task.data.classes,
-        "preprocessing": {
+    return described(
+        task.spec.recipe,
+        model,
+        labels=task.data.classes,
+        preprocessing={
             "tokenizer": FILE,
             "max_length": task.plan.max_length,
             "pad_id": task.tokenizer.pad_id,
             "text_column": task.data.columns[0],
             "text_pair_column": task.data.columns[1],
         },
-        "input": {"shape": ["batch", "length"], "order": list(inputs), **inputs},
-        "output": {"shape": ["batch", len(task.data.classes)], "dtype": "float32", "meaning": "logits; softmax gives probabilities"},
-        "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
-    }
+        input={"shape": ["batch", "length"], "order": list(inputs), **inputs},
+        output={"shape": ["batch", len(task.data.classes)], "dtype": "float32", "meaning": "logits; softmax gives probabilities"},
+    )
 
 
 def export_of(task: "TextClassification", family: str) -> Export | None:
@@ -131,7 +120,3 @@ def _unrolled(task: "TextClassification", rows: Rows) -> Export | None:
 
 def _inputs(task: "TextClassification", rows: Rows) -> tuple[torch.Tensor, ...]:
     return tuple(task.batch(rows).values())
-
-
-def _listed(names: list[str], most: int = 50) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

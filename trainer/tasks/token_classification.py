@@ -3,26 +3,23 @@
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 import torch
 from torch import nn
 
 from core.recipes.token_classification import BiLstm, Encoder, TokenClassificationSpec
-from trainer.data.cache import content_digest
 from trainer.data.findings import Findings
-from trainer.data.limit import limited
+from trainer.data.limit import rows_to_score
 from trainer.data.tagged import TaggedWords, read_tagged_words
 from trainer.data.text.base import BaseModel, most_tokens, read_base
 from trainer.data.text.prepare import plan_tokenizer
 from trainer.data.words import UNKNOWN, TokenReader, WordReader
 from trainer.entity_scores import entity_scores
-from trainer.errors import InvalidData
-from trainer.evaluation import shares
+from trainer.evaluation import shares, texts_in_row_order
 from trainer.package import write_package
 from trainer.state import Run, Score, State
 from trainer.tagging import ask
 from trainer.tasks.tagger_package import package_of
-from trainer.tasks.task import IGNORED, Batch, Draw, Outcome, Rows, Split, Task, Tested, plan_evaluation
+from trainer.tasks.task import IGNORED, Batch, Draw, Outcome, Rows, Split, Task, Tested, dataset_of, plan_evaluation
 from trainer.tasks.text_architecture import encoder_of, transformers_of
 
 EVALUATION_BATCH = 128  # per rank; no effect on the score but for rounding, so it is no knob
@@ -36,22 +33,14 @@ class TokenClassification(Task):
     def __init__(self, run: Run) -> None:
         spec = run.file.spec
         assert isinstance(spec, TokenClassificationSpec)
-        if run.file.data_dir is None:
-            raise InvalidData(["this recipe needs a dataset, and spec.json names no folder of one"])
-        self.spec, self.ranks, self.knobs = spec, run.ranks, spec.training
+        self.spec, self.ranks, self.seed, self.knobs = spec, run.ranks, spec.seed, spec.training
         self.findings = Findings()
-        root = Path(run.file.data_dir)
-        self.data = read_tagged_words(root, spec.data, seed=spec.seed, findings=self.findings)
-        self.digest = content_digest(root) if run.ranks.is_first else ""
+        self.data = read_tagged_words(dataset_of(run), spec.data, seed=spec.seed, findings=self.findings)
         self.base = read_base(run.file.base_model_dir)
         folder = Path(run.file.base_model_dir) if run.file.base_model_dir else None
         self.reader = new_reader(spec, self.data, self.base, folder)
         self.num_train_rows = len(self.data.splits.train)
         self.evaluation = plan_evaluation(spec.evaluation, metric="f1")
-
-    @property
-    def seed(self) -> int:
-        return self.spec.seed
 
     def architecture(self) -> dict[str, Any]:
         model, names = self.spec.model, self.data.names
@@ -94,9 +83,7 @@ class TokenClassification(Task):
         return int((batch["labels"] != IGNORED).sum())
 
     def evaluate(self, model: nn.Module, split: Split) -> Score:
-        splits = {"train": self.data.splits.train, "test": self.data.splits.test}
-        rows = splits.get(split, limited(self.data.splits.validation, self.spec.evaluation.limit_rows, seed=self.seed))
-        return self._examine(model, rows)[0]
+        return self._examine(model, rows_to_score(self.data.splits, split, self.spec.evaluation.limit_rows, seed=self.seed))[0]
 
     def test(self, model: nn.Module) -> Tested:
         rows = self.data.splits.test
@@ -125,7 +112,7 @@ class TokenClassification(Task):
             found = zip(said.tags().tolist(), said.mask.sum(1).tolist(), strict=True)
             own += [" ".join(map(str, tags[:length])) for tags, length in found][:num_valid]
         loss, num_words = self.ranks.sum(total.tolist())
-        gathered = in_text_order(self.ranks.gather_texts(own), self.ranks.data_world)
+        gathered = texts_in_row_order(self.ranks.gather_texts(own), self.ranks)
         lengths = [len(self.data.tags[row]) for row in rows]
         predicted = [[names[int(tag)] for tag in text.split()] for text in gathered]
         predicted = [tags + ["O"] * (length - len(tags)) for tags, length in zip(predicted, lengths, strict=True)]
@@ -150,12 +137,3 @@ def new_reader(spec: TokenClassificationSpec, data: TaggedWords, base: BaseModel
     limit = (base.architecture or {}).get("max_length") if base is not None and base.architecture else most_tokens(theirs)
     plan = plan_tokenizer(knobs, base, auto="wordpiece", limit=limit)
     return TokenReader(plan.make([" ".join(sentence) for sentence in sentences]), plan.max_length)
-
-
-def in_text_order(gathered: list[str], num_ranks: int) -> list[str]:
-    """What ``shares`` spread and ``gather_texts`` collected, back in the order of positions."""
-    places = np.concatenate([np.arange(rank, len(gathered), num_ranks) for rank in range(num_ranks)])
-    ordered = [""] * len(gathered)
-    for place, text in zip(places.tolist(), gathered, strict=True):
-        ordered[place] = text
-    return ordered

@@ -4,7 +4,6 @@ from typing import Literal
 
 from pydantic import Field
 
-from core.recipes.sections.training import TrainingKnobs
 from core.spec import Section
 
 
@@ -20,9 +19,3 @@ class TokenizerKnobs(Section):
     min_frequency: int = Field(
         default=2, ge=1, le=10_000, description="rarer words become [UNK], of which the model so learns something; rarer pieces fall apart"
     )
-
-
-def check_adversarial(training: TrainingKnobs) -> None:
-    """ValueError for what needs inputs that are real numbers; for the validators of recipes whose inputs are tokens."""
-    if training.adversarial is not None and training.adversarial.method != "fgm":
-        raise ValueError(f"tokens are no numbers that {training.adversarial.method} could move; adversarial.method fgm moves embeddings")

@@ -5,11 +5,11 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from core.recipes.sections.auto import BatchSize, LearningRate
-from core.spec import JobSpec, Section
+from core.spec import Section
 
 OptimizerName = Literal["sgd", "adam", "adamw", "adafactor", "lion", "muon"]
 ScheduleName = Literal["constant", "linear", "cosine", "one-cycle", "wsd"]
-
+AdversarialMethod = Literal["fgsm", "pgd", "fgm"]
 
 # What the engine itself writes while it trains, whatever the recipe: beside these the throughput in the recipe's unit.
 ENGINE_METRICS = (
@@ -31,7 +31,7 @@ class Adversarial(Section):
     et al. 2017 (arXiv:1605.07725).
     """
 
-    method: Literal["fgsm", "pgd", "fgm"]
+    method: AdversarialMethod
     epsilon: float = Field(default=0.03, gt=0, le=10, description="how far; of normalised pixels (fgsm, pgd) or in L2 of embeddings (fgm)")
     steps: int = Field(default=3, ge=1, le=50, description="pgd only")
     weight: float = Field(default=1.0, gt=0, le=10, description="of the adversarial loss, beside 1 of the clean one")
@@ -87,15 +87,9 @@ class TrainingKnobs(Section):
         return self
 
 
-def check_shares(spec: JobSpec, knobs: TrainingKnobs) -> None:
-    """ValueError when the ranks of the spec cannot share a step equally, or cannot compute as asked; for the validators of recipes."""
-    if knobs.precision == "fp16" and spec.resources.accelerator == "cpu":
-        raise ValueError("training.precision fp16 needs a GPU; bf16 works on CPUs too")
-    num_ranks = spec.resources.nodes * spec.resources.devices_per_node
-    if num_ranks % knobs.tensor_parallel:
-        raise ValueError(f"{num_ranks} ranks cannot form groups of training.tensor_parallel {knobs.tensor_parallel}")
-    num_parts = num_ranks // knobs.tensor_parallel * knobs.accumulate
-    if knobs.batch_size != "auto" and knobs.batch_size % num_parts:
-        raise ValueError(
-            f"training.batch_size {knobs.batch_size} cannot be shared equally by {num_parts} (ranks times training.accumulate)"
-        )
+class ClassLossKnobs(TrainingKnobs):
+    """For recipes whose rows have one class each."""
+
+    loss: Literal["cross-entropy", "focal"] = Field(default="cross-entropy", description="focal: Lin et al. 2017 (arXiv:1708.02002)")
+    focal_gamma: float = Field(default=2.0, ge=0, le=10, description="focal: how little sure rows count; 0 is cross-entropy")
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)

@@ -4,7 +4,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from core.spec import JobSpec, Section
+from core.spec import Section
 
 
 class Transformers(Section):
@@ -21,9 +21,3 @@ class Transformers(Section):
         if self.config is not None and not isinstance(self.config.get("model_type"), str):
             raise ValueError("config needs a model_type, such as bert or gpt2")
         return self
-
-
-def check_transformers(spec: JobSpec) -> None:
-    """ValueError when nothing says which model is meant; for the validators of recipes."""
-    if isinstance(spec.model, Transformers) and spec.model.config is None and spec.base_model is None:
-        raise ValueError("model family transformers needs a config or a base_model")

@@ -83,12 +83,12 @@ def learn(
     plan = plan_run(run, task, learner.model, state)
     feed, gauges = Feed(run, task, plan), Gauges(run, task)
     train(Training(run=run, task=task, learner=learner, plan=plan, feed=feed, checkpoints=checkpoints, gauges=gauges), state)
-    weights = full_weights(learner.model)
+    weights = {name: tensor.tolist() for name, tensor in full_weights(learner.model).items()}  # before the best are put in their place
     best = replace_weights(learner.model, learner.best_weights)
     return {
         "asked": task.asked,
         "step": state.step,
-        "weights": {name: tensor.tolist() for name, tensor in weights.items()},
+        "weights": weights,
         "best": best,
         "average": None if learner.average is None else learner.average.num_updates,
         "random": torch.rand(3).tolist(),

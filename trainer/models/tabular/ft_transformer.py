@@ -10,6 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from trainer.models.attention import attend
+
 FEED_FORWARD = 4 / 3  # inner width, as in the paper for ReGLU
 
 
@@ -58,10 +60,8 @@ class Block(nn.Module):
         return x
 
     def _attend(self, x: torch.Tensor) -> torch.Tensor:
-        query, key, value = (layer(x).unflatten(2, (self.heads, -1)).transpose(1, 2) for layer in (self.query, self.key, self.value))
-        dropout = self.attention_dropout if self.training else 0.0
-        mixed = functional.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
-        attended: torch.Tensor = self.out(mixed.transpose(1, 2).flatten(2))
+        parts = (self.query(x), self.key(x), self.value(x))
+        attended: torch.Tensor = self.out(attend(parts, num_heads=self.heads, dropout=self.attention_dropout if self.training else 0.0))
         return attended
 
 
