@@ -40,6 +40,7 @@ class RunFile(BaseModel):
     spec: AnyJobSpec
     device: Literal["cpu", "cuda"]
     data_dir: str | None = Field(default=None, description="where the materialised dataset lies")
+    channel_dirs: dict[str, str] = Field(default={}, description="where every dataset of the spec lies, by channel; data_dir among them")
     base_model_dir: str | None = None
     resume_from: str | None = Field(default=None, description="folder of a verified checkpoint")
     cache_dir: str | None = Field(default=None, description="where prepared data is kept for later jobs of this node")

@@ -8,7 +8,7 @@ as tuples and enums there, and nowhere else.
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
 
 from core.states import EFFECTS, Budget, Reason
 
@@ -16,6 +16,10 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"
 LabelKey = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._/-]+$")]
 LabelValue = Annotated[str, StringConstraints(max_length=512, pattern=r"^[^\x00-\x1f\x7f]*$")]
 LocalPath = Annotated[str, StringConstraints(min_length=1, max_length=4096, pattern=r"^/[^\x00]*$")]
+
+ResourceName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Alias = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_-]*$")]
+ChannelName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_-]*$")]
 
 Accelerator = Literal["auto", "cpu", "cuda"]
 USER_REASONS = tuple(reason for reason, effect in EFFECTS.items() if effect.budget is Budget.USER)
@@ -39,6 +43,13 @@ class PathDataset(Strict):
     path: LocalPath
 
 
+class NamedDataset(Strict):
+    """A version of one of the project's datasets. ``latest`` is settled when the job is submitted; the stored spec has the number."""
+
+    name: ResourceName
+    version: Annotated[int, Field(ge=1)] | Literal["latest"] = "latest"
+
+
 class JobModel(Strict):
     """The packaged model of an earlier job of the same project."""
 
@@ -49,6 +60,13 @@ class PathModel(Strict):
     """A packaged model that already lies on the workers, inside a root that their operator allows."""
 
     path: LocalPath
+
+
+class NamedModel(Strict):
+    """A version of one of the project's models, by number or by alias; settled like a dataset's."""
+
+    name: ResourceName
+    version: Annotated[int, Field(ge=1)] | Alias = "latest"
 
 
 def _by_key(*keys: str) -> Discriminator:
@@ -65,8 +83,24 @@ def _by_key(*keys: str) -> Discriminator:
     return Discriminator(tag, custom_error_type="reference", custom_error_message=message)
 
 
-Dataset = Annotated[Annotated[BuiltinDataset, Tag("<builtin>")] | Annotated[PathDataset, Tag("<path>")], _by_key("builtin", "path")]
-BaseModelReference = Annotated[Annotated[JobModel, Tag("<job>")] | Annotated[PathModel, Tag("<path>")], _by_key("job", "path")]
+def _from_text(value: Any) -> Any:
+    """``name@version`` is short for the object; without ``@`` the newest version is meant."""
+    if not isinstance(value, str):
+        return value
+    name, _, version = value.partition("@")
+    return {"name": name, "version": int(version) if version.isdecimal() else version or "latest"}
+
+
+Dataset = Annotated[
+    Annotated[BuiltinDataset, Tag("<builtin>")] | Annotated[PathDataset, Tag("<path>")] | Annotated[NamedDataset, Tag("<name>")],
+    _by_key("builtin", "path", "name"),
+    BeforeValidator(_from_text, json_schema_input_type=str | BuiltinDataset | PathDataset | NamedDataset),
+]
+BaseModelReference = Annotated[
+    Annotated[JobModel, Tag("<job>")] | Annotated[PathModel, Tag("<path>")] | Annotated[NamedModel, Tag("<name>")],
+    _by_key("job", "path", "name"),
+    BeforeValidator(_from_text, json_schema_input_type=str | JobModel | PathModel | NamedModel),
+]
 
 
 class Resources(Strict):
@@ -108,6 +142,9 @@ class Section(Strict):
         """Names of the fields whose value is decided on the node; a deterministic job may have none."""
         fields = (name for name in type(self).model_fields if name not in self.settled_by_device)
         return tuple(name for name in fields if getattr(self, name) == "auto")
+
+
+MAIN_CHANNEL = "training"  # of ``dataset``
 
 
 class JobSpec(Strict):
@@ -153,3 +190,7 @@ class JobSpec(Strict):
         if auto:
             raise ValueError(f"a deterministic job needs a fixed value for {', '.join(auto)} instead of 'auto'")
         return self
+
+    def channels(self) -> dict[str, Dataset]:
+        """Every dataset that an attempt reads, by the name under which it is handed to the ranks."""
+        return {} if self.dataset is None else {MAIN_CHANNEL: self.dataset}

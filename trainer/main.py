@@ -39,6 +39,7 @@ from trainer.stop import StopFlag, die_of_sigterm, listen_for_stop
 from trainer.tasks import new_task
 from trainer.tasks.task import Task, Tested
 from trainer.tensor_files import write_tensors
+from trainer.tools import Tool, find_tool
 
 STOPPED = 143  # as if SIGTERM had ended it; a rank that returned would leave its agent waiting when a peer has failed
 VICTIM_WAITS_SECONDS = 20.0
@@ -70,11 +71,13 @@ def do_attempt(root: Path, stop: StopFlag) -> int:
     run_dir = RunDir(root)
     run_file = read_run_file(run_dir)
     spec = run_file.spec
-    settle(threads=spec.training.threads_per_rank, deterministic=spec.deterministic)
+    settle(threads=getattr(spec.training, "threads_per_rank", 1), deterministic=spec.deterministic)
     patience = max(COLLECTIVE_TIMEOUT, timedelta(seconds=2 * (spec.stall_timeout_seconds or 0)))
     ranks = join_ranks(run_file.device, patience=patience, tensor_parallel=getattr(spec.training, "tensor_parallel", 1))
     run = Run(file=run_file, dir=run_dir, ranks=ranks, stop=stop, report=Reporter(run_dir, speaks=ranks.is_first))
     run.report.progress(phase=Phase.PREPARING)
+    if (tool := find_tool(spec.recipe)) is not None:
+        return use(tool, run)
     task = new_task(run)
     learner = new_learner(run, task)
     checkpoints = Checkpointer(run)
@@ -93,6 +96,13 @@ def do_attempt(root: Path, stop: StopFlag) -> int:
     result = finish(run, task, learner, state)
     end(run, result if task.leaves_result else None)
     return 0
+
+
+def use(tool: Tool, run: Run) -> int:
+    """Does a job that does not train."""
+    metrics = tool(run)
+    end(run, ResultFile(outcome="stopped", step=0) if metrics is None else ResultFile(outcome="succeeded", step=0, metrics=metrics))
+    return STOPPED if metrics is None else 0
 
 
 def read_run_file(run_dir: RunDir) -> RunFile:

@@ -9,10 +9,11 @@ import importlib
 import trainer.main
 from trainer.models import FAMILIES
 from trainer.tasks import TASKS
+from trainer.tools import TOOLS
 
 TRANSFORMERS = "trainer.models.hf"
 
-for place in (*TASKS.values(), *FAMILIES.values()):
+for place in (*TASKS.values(), *TOOLS.values(), *FAMILIES.values()):
     module = place.partition(":")[0]
     if module != TRANSFORMERS:
         importlib.import_module(module)

@@ -7,12 +7,14 @@ from core.recipes import RECIPES
 from core.states import Reason
 from tests.trainer.launching import Launch
 from trainer.tasks import TASKS
+from trainer.tools import TOOLS
 
 NEVER_BEFORE_A_FIRST_STEP = ("sklearn", "scipy", "matplotlib", "transformers", "torchvision", "sqlalchemy", "fastapi", "celery")
 
 
 def test_every_recipe_has_a_task_and_every_task_a_recipe() -> None:
-    assert TASKS.keys() == RECIPES.keys()
+    assert TASKS.keys() | TOOLS.keys() == RECIPES.keys()
+    assert not TASKS.keys() & TOOLS.keys()
 
 
 def test_the_metrics_a_run_writes_are_those_its_recipe_announces(launch: Launch) -> None:
