@@ -29,6 +29,7 @@ class Predictor(predictor.Predictor):
     suffixes = (*SUFFIXES, ".zip", ".npy", *TABLES)
     tables = TABLES
     content_suffixes = SUFFIXES
+    reads_arrays = True
 
     @property
     def content_column(self) -> str:

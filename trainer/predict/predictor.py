@@ -35,6 +35,8 @@ class Predictor(ABC):
     tables: ClassVar[tuple[str, ...]] = TABLES
     content_suffixes: ClassVar[tuple[str, ...]] = ()
     content_names: ClassVar[tuple[str, ...]] = ()  # how the column of contents may be called beside ``content_column``
+    ignored_names: ClassVar[tuple[str, ...]] = ()  # files of a dataset that tell about rows and have none
+    reads_arrays: ClassVar[bool] = False  # of images as ``trainer.data.folder`` keeps them
 
     def __init__(self, folder: Path, config: dict[str, Any], model: nn.Module) -> None:
         self.folder = folder
@@ -47,6 +49,10 @@ class Predictor(ABC):
         return next(self.model.parameters()).device
 
     @property
+    def takes_lines(self) -> bool:
+        return self.or_texts or not self.suffixes
+
+    @property
     def content_column(self) -> str:
         """Where a record has the bytes of what it is about, for recipes that read files."""
         return "content"
@@ -55,6 +61,10 @@ class Predictor(ABC):
     def needed_columns(self) -> Sequence[str]:
         """Columns that a table must have. A single record may lack one: nothing stands in it."""
         return ()
+
+    def table_of(self, root: Path) -> Path:
+        """What of a dataset is predicted on: all of it, where a recipe does not say otherwise."""
+        return root
 
     @abstractmethod
     def predict(self, inputs: list[Path] | list[str]) -> Iterator[dict[str, Any]]:
@@ -87,11 +97,17 @@ def without_input(found: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in found.items() if name != "input"}
 
 
+def usual_column(record: Record, column: str | None, usual: Sequence[str]) -> str | None:
+    """``column`` where the record has it, else the first of ``usual``, in any case."""
+    if column in record:
+        return column
+    names = {name.strip().lower(): name for name in reversed(list(record))}
+    return next((names[name] for name in usual if name in names), None)
+
+
 def text_in(record: Record, column: str | None = None) -> str:
     """The text of a record: in ``column``, or where training would look for it. Raises BadInput."""
-    names = {name.strip().lower(): name for name in reversed(list(record))}
-    usual = (names[name] for name in TEXT_NAMES if name in names)
-    found = column if column in record else next(usual, None)
+    found = usual_column(record, column, TEXT_NAMES)
     if found is None:
         raise BadInput(f"there is no column {column or TEXT_NAMES[0]!r}")
     problem = problem_of_text(record[found])

@@ -10,12 +10,12 @@ import torch
 
 from trainer.data.cells import as_category, is_missing
 from trainer.data.findings import Findings
-from trainer.data.ratings import NAMES, UNKNOWN
+from trainer.data.ratings import NAMES, UNKNOWN, ratings_file
 from trainer.data.table import READERS, Table, read_table
 from trainer.determinism import generator
 from trainer.errors import InvalidData
 from trainer.predict import predictor
-from trainer.predict.predictor import Axes, BadInput, Record
+from trainer.predict.predictor import Axes, BadInput, Record, usual_column
 from trainer.ranking_scores import AT, NEVER, top_items
 from trainer.tensor_files import read_tensors
 
@@ -43,6 +43,9 @@ class Predictor(predictor.Predictor):
         for user, item in zip(tensors["users"].tolist(), tensors["items"].tolist(), strict=True):
             found.setdefault(user, []).append(item)
         return found
+
+    def table_of(self, root: Path) -> Path:
+        return ratings_file(root)
 
     def predict(self, inputs: list[Path] | list[str]) -> Iterator[dict[str, Any]]:
         for path in inputs:
@@ -116,11 +119,9 @@ class Predictor(predictor.Predictor):
         column = self.column_of(record, kind)
         return None if column is None or is_missing(record[column]) else as_category(record[column])
 
-    def column_of(self, columns: Any, kind: str) -> str | None:
+    def column_of(self, columns: Record, kind: str) -> str | None:
         """The one that training had, or one that is called alike."""
-        own = self.config["preprocessing"].get(f"{kind}_column")
-        by_name = {name.strip().lower(): name for name in columns}
-        return str(own) if own in columns else next((by_name[name] for name in NAMES[kind] if name in by_name), None)
+        return usual_column(columns, self.config["preprocessing"].get(f"{kind}_column"), NAMES[kind])
 
     def _read(self, path: Path) -> Table:
         findings = Findings()

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from trainer.data.tagged import NAMES
 from trainer.data.text.tokenizers import FILE, Tokenizer
 from trainer.data.words import TokenReader, WordReader
 from trainer.entity_scores import entities_of
@@ -24,6 +25,8 @@ TOKENS = "tokens"
 
 
 class Predictor(predictor.Predictor):
+    ignored_names = (NAMES,)
+
     def __init__(self, folder: Path, config: dict[str, Any], model: nn.Module) -> None:
         super().__init__(folder, config, model)
         wanted = config["preprocessing"]

@@ -12,7 +12,11 @@ from trainer.state import Run
 Tool = Callable[[Run], dict[str, float] | None]
 
 # recipe -> "module:function", by name: a run imports the libraries of no other.
-TOOLS: dict[str, str] = {}
+TOOLS: dict[str, str] = {
+    "batch-prediction": "trainer.tools.batch_prediction:predict",
+    "model-evaluation": "trainer.tools.model_evaluation:evaluate",
+    "model-export": "trainer.tools.model_export:export",
+}
 
 
 def find_tool(recipe: str) -> Tool | None:
