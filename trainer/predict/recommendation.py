@@ -56,13 +56,13 @@ class Predictor(predictor.Predictor):
                 stop = min(start + self.batch_size, table.num_rows)
                 records = [{name: column[row] for name, column in table.columns.items()} for row in range(start, stop)]
                 for record, found in zip(records, self.answer(records), strict=True):
-                    yield from _one_by_one(self._named(record, "user"), self._named(record, "item"), found)
+                    yield from _one_by_one(self.named(record, "user"), self.named(record, "item"), found)
 
     def answer(self, records: Sequence[Record]) -> list[dict[str, Any]]:
         """``prediction`` for a record with an item; else ``items``, the best ones, and their ``scores``."""
         found: list[dict[str, Any]] = [{} for _ in records]
         numbers = torch.tensor([self._number(record, "user") for record in records])
-        rated = [row for row, record in enumerate(records) if self._named(record, "item") is not None]
+        rated = [row for row, record in enumerate(records) if self.named(record, "item") is not None]
         for row, score in zip(rated, self._scores(numbers[rated], [records[row] for row in rated]), strict=True):
             found[row] = {"prediction": score}
         others = [row for row, own in enumerate(found) if not own]
@@ -110,12 +110,12 @@ class Predictor(predictor.Predictor):
             yield {"items": [self.names["items"][item - 1] for item in kept], "scores": [scores[row, item].item() for item in kept]}
 
     def _number(self, record: Record, kind: str) -> int:
-        name = self._named(record, kind)
+        name = self.named(record, kind)
         if kind == "user" and name is None:
             raise BadInput(f"there is no user: column {self.config['preprocessing']['user_column']!r} is missing or empty")
         return UNKNOWN if name is None else self.numbers[f"{kind}s"].get(name, UNKNOWN)
 
-    def _named(self, record: Record, kind: str) -> str | None:
+    def named(self, record: Record, kind: str) -> str | None:
         column = self.column_of(record, kind)
         return None if column is None or is_missing(record[column]) else as_category(record[column])
 

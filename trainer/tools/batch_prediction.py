@@ -9,6 +9,7 @@ from core.recipes.batch_prediction import BatchPredictionSpec
 from core.run_dir import write_atomically
 from core.states import Phase
 from trainer.data.findings import Findings
+from trainer.errors import InvalidData
 from trainer.predict.predictor import Predictor
 from trainer.predict.rows import rows_of
 from trainer.state import Run
@@ -63,6 +64,8 @@ def _predict_all(
         if time.monotonic() - told > TOLD_EVERY_SECONDS:
             told = time.monotonic()
             run.report.points(num_rows, {"num_rows": num_rows, "rows_per_second": num_rows / (told - started)})
+    if not num_rows:
+        raise InvalidData(["the dataset has no rows"])
     findings.settle("fail" if spec.data.on_bad_rows == "fail" or findings.num_bad_rows == num_rows else "drop")
     speed = num_rows / max(time.monotonic() - started, 1e-9)
     metrics = {"num_rows": float(num_rows), "num_bad_rows": float(findings.num_bad_rows), "rows_per_second": speed}

@@ -29,16 +29,18 @@ class PredictionFile:
     def close(self) -> None:
         self._file.close()
 
-    def finish(self) -> Path:
-        """The finished file."""
+    def finish(self) -> None:
+        """There is no file where nothing was added."""
         self.close()
+        if not self._kinds:
+            self._lines.unlink()
+            return
         if self._form == "csv":
             self._write_csv()
         if self._form == "parquet":
             self._write_parquet()
         if self._lines != self.path:
             self._lines.unlink()
-        return self.path
 
     def _rows(self) -> Iterator[dict[str, Any]]:
         with self._lines.open(encoding="utf-8") as file:
