@@ -144,20 +144,19 @@ class Packages:
             self.made[name] = Trained(case.recipe, attempt.run_dir.artifacts, data)
         return self.made[name]
 
-    def use(self, recipe: str, trained: Trained, data: Path | None, root: Path, **spec: Any) -> Attempt:
-        """An attempt of a tool on a package."""
-        launch = Launch(root=root, parent=self.parent, data_dir=data)
-        named = {"dataset": {"path": str(data)}} if data is not None else {}
+    def use(self, recipe: str, trained: Trained, rows: Path | None, root: Path, **spec: Any) -> Attempt:
+        """An attempt of a tool on a package, and on a dataset."""
+        launch = Launch(root=root, parent=self.parent, data_dir=rows)
+        named = {"dataset": {"path": str(rows)}} if rows is not None else {}
         whole = {"recipe": recipe, "base_model": {"path": str(trained.folder)}, **named, **spec}
         return launch(whole, num_ranks=1, base_model_dir=trained.folder).run()
 
 
-def tested_rows(trained: Trained, folder: Path) -> Path:
+def rows_of_the_test(trained: Trained, folder: Path) -> Path:
     """A dataset of nothing but the rows that the package was tested on, in the form of its training data."""
     folder.mkdir()
-    if trained.recipe in ("token-classification", "masked-language-modeling", "causal-language-modeling"):
-        name = next(path.name for path in trained.data.iterdir() if path.name.startswith("test"))
-        (folder / f"all{Path(name).suffix}").write_bytes((trained.data / name).read_bytes())
+    if trained.recipe == "token-classification":
+        (folder / "all.jsonl").write_bytes((trained.data / "test.jsonl").read_bytes())
         return folder
     if trained.recipe == "image-classification":
         kept = {row["file"].partition(".zip/")[2] for row in trained.predictions()}
