@@ -16,6 +16,9 @@ Axes = dict[str, dict[int, str]]
 TABLES = tuple(READERS)
 
 
+SHORTEST_UNROLLED = 32  # places of a recurrent network in an export, at least, where the model takes as many
+
+
 class BadInput(Exception):
     """What was asked for cannot be done; the message is one line for the person who asked."""
 
@@ -87,6 +90,10 @@ class Predictor(ABC):
     def axes(self) -> Axes:
         """Of ``prepare``'s tensors, which axes may have any size: as ``trainer.package.Export`` says it."""
         raise BadInput(f"models of recipe {self.config['recipe']} cannot be exported")
+
+    def fixed_sizes(self, records: Sequence[Record]) -> dict[str, dict[int, int]]:
+        """Of an export that is tried on ``records``, the sizes of axes beside the batch that cannot be free, by tensor and axis."""
+        return {}
 
     def made_up(self, num: int) -> Sequence[Record]:
         """``num`` records without meaning, of which every input of the model gets something; the same each time."""

@@ -1,6 +1,7 @@
 """speech-recognition: recordings to text."""
 
 import io
+import json
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -48,8 +49,8 @@ class Predictor(predictor.Predictor):
         """As far as the number of output frames goes by it."""
         if self.hearing.num_mels is not None:
             return dict(self.config["architecture"])
-        config: Any = self.model.model.config  # type: ignore[union-attr]
-        return {"family": "transformers", "config": config.to_dict()}
+        config = json.loads((self.folder / "config.json").read_text("utf-8"))
+        return {"family": "transformers", "config": config}
 
     def predict(self, inputs: list[Path] | list[str]) -> Iterator[dict[str, Any]]:
         """What is said in each file."""

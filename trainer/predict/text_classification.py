@@ -10,7 +10,7 @@ import torch
 from trainer.data.text.token_ids import pad
 from trainer.data.text.tokenizers import Tokenizer
 from trainer.predict import predictor
-from trainer.predict.predictor import Axes, Record
+from trainer.predict.predictor import SHORTEST_UNROLLED, Axes, Record
 from trainer.predict.texts import TABLES, made_up_texts, tested_texts, texts_in, texts_of
 
 MOST_PROBABILITIES = 20
@@ -46,10 +46,20 @@ class Predictor(predictor.Predictor):
 
     def axes(self) -> Axes:
         wanted = self.config["preprocessing"]
-        # torch writes recurrent layers out step by step, and their length is fixed by that.
-        unrolled = self.config.get("architecture", {}).get("family") == "recurrent"
-        free = {0: "batch"} if unrolled else {0: "batch", 1: f"length<={wanted['max_length']}"}
+        free = {0: "batch"} if self._is_unrolled else {0: "batch", 1: f"length<={wanted['max_length']}"}
         return dict.fromkeys(self.config["input"]["order"], free)
+
+    @property
+    def _is_unrolled(self) -> bool:
+        """torch writes recurrent layers out step by step, and their length is fixed by that."""
+        return bool(self.config.get("architecture", {}).get("family") == "recurrent")
+
+    def fixed_sizes(self, records: Sequence[Record]) -> dict[str, dict[int, int]]:
+        if not self._is_unrolled:
+            return {}
+        longest = self.prepare(records)["ids"].shape[1]
+        length = max(longest, min(SHORTEST_UNROLLED, self.config["preprocessing"]["max_length"]))
+        return {name: {1: length} for name in self.config["input"]["order"]}
 
     def made_up(self, num: int) -> Sequence[Record]:
         """Rows that the package was tested on, where it has them."""

@@ -11,10 +11,10 @@ from torch import nn
 
 from trainer.data.tagged import NAMES
 from trainer.data.text.tokenizers import FILE, Tokenizer
-from trainer.data.words import TokenReader, WordReader
+from trainer.data.words import MOST_LETTERS, TokenReader, WordReader
 from trainer.entity_scores import entities_of
 from trainer.predict import predictor
-from trainer.predict.predictor import Axes, BadInput, Record, text_in
+from trainer.predict.predictor import SHORTEST_UNROLLED, Axes, BadInput, Record, text_in
 from trainer.predict.texts import tested_texts
 from trainer.tagging import INPUTS, ask
 
@@ -59,9 +59,16 @@ class Predictor(predictor.Predictor):
 
     def axes(self) -> Axes:
         names = self.config["input"]["order"]
-        if self.config.get("architecture", {}).get("family") == "recurrent-tagger":
+        if isinstance(self.reader, WordReader):
             return {key: {0: "batch"} for key in names}
         return {key: {0: "batch", 1: f"length<={self.reader.longest}"} for key in names}
+
+    def fixed_sizes(self, records: Sequence[Record]) -> dict[str, dict[int, int]]:
+        """A model that reads letters is recurrent, and torch writes that out step by step."""
+        if not isinstance(self.reader, WordReader):
+            return {}
+        length = max(self.prepare(records)["words"].shape[1], min(SHORTEST_UNROLLED, self.reader.longest))
+        return {"words": {1: length}, "letters": {1: length, 2: MOST_LETTERS}, "mask": {1: length}}
 
     def made_up(self, num: int) -> Sequence[Record]:
         """Sentences that the package was tested on, where it has them."""

@@ -17,13 +17,13 @@ def base_model_of(run: Run) -> Path:
     return Path(run.file.base_model_dir)
 
 
-def open_predictor(run: Run) -> Predictor:
-    """The base model, verified and on the run's device. InvalidData when it is no package of ours that can be used."""
+def open_predictor(run: Run, *, device: str | None = None) -> Predictor:
+    """The base model, verified and on the run's device, or another. InvalidData when it is no package of ours that can be used."""
     folder = base_model_of(run)
     try:
         config = read_config(folder)
         found = predictor_class(config["recipe"])
-        return found(folder, config, load_model(folder, config, str(run.ranks.device)))
+        return found(folder, config, load_model(folder, config, device or str(run.ranks.device)))
     except BadInput as error:
         raise InvalidData([f"the base model cannot be used: {error}".replace(f"{folder}", folder.name)]) from None
 
