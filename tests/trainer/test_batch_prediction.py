@@ -95,15 +95,17 @@ def test_images_of_an_archive_become_a_table(form: str, packages: Packages, tmp_
 def test_every_kind_of_dataset_is_answered_row_by_row_as_it_stands(name: str, packages: Packages) -> None:
     trained = packages(name)
     predictor = predictor_of(trained)
-    rows = list(itertools.islice(rows_of(trained.data, predictor), 5))
+    num = 2 if name == "causal-language-modeling" else 5  # it writes on, token by token
+    rows = list(itertools.islice(rows_of(trained.data, predictor), num))
 
     with torch.inference_mode():
         together, alone = predictor.answer([row.record for row in rows]), [predictor.answer([row.record])[0] for row in rows]
-    assert len(together) == 5
+    assert len(together) == num
     for one, other in zip(together, alone, strict=True):
         assert one.keys() == other.keys()
         assert one.get("label", one.get("tags", one.get("text"))) == other.get("label", other.get("tags", other.get("text")))
-        assert one.get("prediction") == pytest.approx(other.get("prediction"), rel=1e-4)
+        if "prediction" in one:
+            assert one["prediction"] == pytest.approx(other["prediction"], rel=1e-4)
 
 
 def test_a_row_without_an_item_gets_what_the_command_line_gives(packages: Packages, tmp_path: Path) -> None:
