@@ -144,12 +144,16 @@ class Packages:
             self.made[name] = Trained(case.recipe, attempt.run_dir.artifacts, data)
         return self.made[name]
 
-    def use(self, recipe: str, trained: Trained, rows: Path | None, root: Path, **spec: Any) -> Attempt:
+    def start(self, recipe: str, trained: Trained, rows: Path | None, root: Path, **spec: Any) -> Attempt:
         """An attempt of a tool on a package, and on a dataset."""
         launch = Launch(root=root, parent=self.parent, data_dir=rows)
         named = {"dataset": {"path": str(rows)}} if rows is not None else {}
         whole = {"recipe": recipe, "base_model": {"path": str(trained.folder)}, **named, **spec}
-        return launch(whole, num_ranks=1, base_model_dir=trained.folder).run()
+        return launch(whole, num_ranks=1, base_model_dir=trained.folder).start()
+
+    def use(self, recipe: str, trained: Trained, rows: Path | None, root: Path, **spec: Any) -> Attempt:
+        """The same, until it has ended."""
+        return self.start(recipe, trained, rows, root, **spec).wait()
 
 
 def rows_of_the_test(trained: Trained, folder: Path) -> Path:

@@ -172,3 +172,17 @@ def test_a_column_that_turns_up_late_is_a_column(tmp_path: Path) -> None:
 
     assert file.path.read_text() == 'row,score,error,items\n1,1.0,,\n2,0.5,"é, bad",\n3,,,"[""a""]"\n'
     assert not (tmp_path / "predictions.jsonl").exists()
+
+
+def test_asked_to_stop_it_leaves_within_a_batch(packages: Packages, tmp_path: Path) -> None:
+    trained = packages("causal-language-modeling")
+    (tmp_path / "prompts.txt").write_text("a lovely film\n" * 5000)
+    attempt = packages.start("batch-prediction", trained, tmp_path / "prompts.txt", tmp_path, evaluation={"batch_size": 1})
+    attempt.wait_for(lambda: attempt.run_dir.progress.exists() and attempt.progress().step > 0, "a first prediction")
+    attempt.run_dir.ask_to_stop("cancel")
+    attempt.terminate()
+
+    attempt.wait().expect(Reason.CANCELLED)
+    result = attempt.result()
+    assert result is not None
+    assert result.outcome == "stopped"
