@@ -7,13 +7,15 @@ from pydantic import Field, model_validator
 from core.recipes.sections.tool import ToolSpec
 from core.spec import BaseModelReference, Section
 
+OPSET = 18  # what runtimes of the last years all read
+
 
 class Model(Section):
     format: Literal["torch", "onnx", "transformers"] = Field(
         default="onnx",
         description="torch: a program of torch.export; onnx: for ONNX Runtime and others; transformers: a folder for from_pretrained",
     )
-    opset: int = Field(default=18, ge=18, le=23, description="onnx: the version of its operators")
+    opset: int | None = Field(default=None, ge=18, le=23, description=f"onnx: the version of its operators; null: {OPSET}")
     num_rows: int = Field(default=32, ge=2, le=4096, description="rows that the export and the model are compared on")
     tolerance: float = Field(default=1e-4, gt=0, le=1, description="the largest difference of an output, absolute, or relative to it")
 
@@ -33,6 +35,6 @@ class ModelExportSpec(ToolSpec):
 
     @model_validator(mode="after")
     def _opset_is_of_onnx(self) -> Self:
-        if self.model.format != "onnx" and "opset" in self.model.model_fields_set:
+        if self.model.format != "onnx" and self.model.opset is not None:
             raise ValueError(f"model.opset is of format onnx, and the format is {self.model.format}")
         return self

@@ -47,6 +47,12 @@ def test_knobs_of_an_export_are_checked(model: dict[str, Any], pointer: str) -> 
     assert problems(recipe="model-export", base_model=MODEL, model=model).keys() == {pointer}
 
 
+@pytest.mark.parametrize("form", ["onnx", "torch", "transformers"])
+def test_a_spec_is_read_again_with_every_default_filled_in(form: str) -> None:
+    spec = parse_spec(json.dumps({"recipe": "model-export", "base_model": MODEL, "model": {"format": form}}))
+    assert parse_spec(spec.model_dump_json()) == spec
+
+
 def test_tools_run_on_one_device() -> None:
     found = problems(recipe="model-export", base_model=MODEL, resources={"devices_per_node": 2})
     assert "runs on one device" in found[""]
