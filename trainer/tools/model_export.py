@@ -12,6 +12,7 @@ from core.manifest import MANIFEST, seal
 from core.recipes.model_export import ModelExportSpec
 from core.run_dir import write_atomically
 from core.states import Phase
+from trainer.data.findings import placed
 from trainer.errors import InvalidData
 from trainer.predict.predictor import BadInput, Predictor, Record
 from trainer.predict.rows import rows_of
@@ -74,7 +75,7 @@ def rows_to_try(run: Run, predictor: Predictor, num: int) -> list[Record]:
         if prepared is not None:
             found.append(row.record)
         elif len(problems) < num:
-            problems.append(f"{row.file}, row {row.row}: {problem}")
+            problems.append(placed(str(problem), row.file, row.row, None))
         if len(found) == num:
             break
     if not found:

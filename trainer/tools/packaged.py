@@ -30,8 +30,8 @@ def open_predictor(run: Run, *, device: str | None = None) -> Predictor:
 
 @contextmanager
 def storing() -> Iterator[None]:
-    """Around all that writes artifacts: what the disk refuses is a failure of storage."""
+    """Around all that reads rows and writes artifacts: what the disk refuses is a failure of storage."""
     try:
         yield
     except OSError as error:
-        raise StorageFailed(f"the artifacts could not be written: {error}") from error
+        raise StorageFailed(f"a disk refused: {error}") from error
