@@ -14,7 +14,7 @@ ColumnType = Literal["number", "boolean", "category", "identifier", "text", "tim
 WarningCode = Literal[
     "unknown_format",
     "unsuitable",
-    "different_files",
+    "files",
     "mixed_types",
     "missing_values",
     "constant_column",
@@ -25,7 +25,7 @@ WarningCode = Literal[
     "leak",
     "duplicates",
     "conflicting_labels",
-    "low_contrast",
+    "blank",
     "differing_sizes",
     "differing_rates",
 ]

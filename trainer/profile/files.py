@@ -36,7 +36,7 @@ def _described(root: Path, path: Path) -> FileProfile:
 
 
 def encoding_of(path: Path) -> str:
-    """``ascii``, ``utf-8`` (with or without a mark), ``utf-16``, ``utf-32``, or ``unknown``: not UTF-8, an old one-byte encoding most likely."""
+    """``ascii``, ``utf-8`` (with or without a mark), ``utf-16``, ``utf-32``, or ``unknown``: an old one-byte encoding most likely."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     is_ascii = True
     with path.open("rb") as file:

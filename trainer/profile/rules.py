@@ -25,7 +25,7 @@ def knobs_of(task: str, columns: dict[str, str]) -> Any:
     assert isinstance(section, type)
     assert issubclass(section, DataKnobs)
     roles = (*HINTS_OF_TASK[task], *OF_EVERY_TASK)
-    named = {f"{role}_column": columns[role] for role in roles if role in columns}
+    named: dict[str, Any] = {f"{role}_column": columns[role] for role in roles if role in columns}
     return section(on_bad_rows="drop", **named)
 
 
