@@ -4,9 +4,9 @@ Written by the recipe dataset-validation, read by whoever shows it. Splits are t
 dataset without any. Counts are of rows (records of a table, images, recordings, lines of text).
 """
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 PROFILE, REPORT = "profile.json", "report.html"
 
@@ -35,6 +35,18 @@ class ProfileModel(BaseModel):
     """Unknown keys are ignored when read, so that an older reader understands a newer writer."""
 
     model_config = ConfigDict(frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _can_be_written(cls, value: Any) -> Any:
+        return _sound(value)
+
+
+def _sound(value: Any) -> Any:
+    """Texts of a dataset may hold halves of characters, which UTF-8 cannot say; they become question marks."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    return {_sound(key): _sound(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 class Finding(ProfileModel):

@@ -48,6 +48,5 @@ def top(values: Iterable[str] | Counter[str]) -> list[Count]:
 
 
 def shortened(value: str) -> str:
-    """As much of a value as a profile shows; what UTF-8 cannot say is replaced."""
-    sound = value.encode("utf-8", "replace").decode("utf-8")
-    return sound if len(sound) <= LONGEST_VALUE else sound[: LONGEST_VALUE - 1] + "…"
+    """As much of a value as a profile shows."""
+    return value if len(value) <= LONGEST_VALUE else value[: LONGEST_VALUE - 1] + "…"

@@ -1,5 +1,6 @@
 """Pictures of a profile, as SVG: the same profile gives the same bytes. matplotlib is loaded with this module."""
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,8 @@ def draw(profile: Profile, folder: Path) -> list[Path]:
     """Draws what there is to draw into ``folder``, and says which files that made."""
     folder.mkdir(exist_ok=True)
     made = []
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # text stays text, and viewers have more fonts
         for name, figure in _figures(profile):
             path = folder / f"{name}.svg"
             figure.savefig(path, metadata={"Date": None})

@@ -11,7 +11,8 @@ MOST_COLUMNS = 200
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; color: #222; background: #fff }
 h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2rem }
-table { border-collapse: collapse; font-size: 13px } th, td { border: 1px solid #ccc; padding: .25rem .5rem; text-align: left; vertical-align: top }
+table { border-collapse: collapse; font-size: 13px }
+th, td { border: 1px solid #ccc; padding: .25rem .5rem; text-align: left; vertical-align: top }
 td { overflow-wrap: anywhere } .valid { color: #17692d } .invalid { color: #a11 } img { max-width: 100% } div { overflow-x: auto }
 """
 
@@ -132,8 +133,7 @@ def _list(title: str, lines: Sequence[str]) -> str:
 
 
 def _text(value: object) -> str:
-    """Escaped; what UTF-8 cannot say is replaced."""
-    return escape(str(value).encode("utf-8", "replace").decode("utf-8"))
+    return escape(str(value))
 
 
 def _encoded(path: Path) -> str:

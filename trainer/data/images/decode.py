@@ -1,4 +1,4 @@
-"""One image: bytes of any common format to upright 8-bit pixels of a given size. The only importer of Pillow."""
+"""One image: bytes of any common format to upright 8-bit pixels of a given size. With ``edit`` the only importer of Pillow."""
 
 import hashlib
 import io
@@ -68,6 +68,15 @@ def decode(content: bytes | Pixels, *, height: int, width: int, num_channels: in
     if image.size != (width, height):
         image = ImageOps.fit(image, (width, height), method=Image.Resampling.BILINEAR)
     return np.asarray(image)
+
+
+def load(content: bytes | Pixels) -> Image.Image:
+    """Upright, eight bits a channel, grey or RGB. Raises Unusable."""
+    if not isinstance(content, bytes):
+        return Image.fromarray(content if content.ndim == 2 or content.shape[2] > 1 else content[:, :, 0])
+    with _opened(content) as opened:
+        image = _eight_bits(_upright(opened))
+    return image.convert("L" if image.mode in GREY_MODES else "RGB")
 
 
 def inspect(content: bytes | Pixels) -> Inspected:
