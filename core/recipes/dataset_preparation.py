@@ -11,7 +11,7 @@ ColumnName = Annotated[str, Field(min_length=1, max_length=512)]
 ColumnNames = Annotated[tuple[ColumnName, ...], Field(min_length=1, max_length=10_000)]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
-OWN_SEED = "null: the seed of the spec; steps draw independently of each other either way"
+OWN_SEED = "null: one that the seed of the spec and the place of the step decide"
 
 
 class DropDuplicates(Section):
