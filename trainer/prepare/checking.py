@@ -52,13 +52,8 @@ def _problem_with_images(step: Section) -> str | None:
         return "these are images, and it says what to do with texts"
     if isinstance(step, Split) and step.by in ("group", "time"):
         return f"images in folders have no column to split by {step.by}"
-    named = {
-        DropDuplicates: lambda: step.columns,  # type: ignore[attr-defined]
-        Split: lambda: step.column,  # type: ignore[attr-defined]
-        Sample: lambda: step.stratified_by,  # type: ignore[attr-defined]
-        Balance: lambda: step.label,  # type: ignore[attr-defined]
-    }.get(type(step), lambda: None)()
-    return None if named in (None, LABEL) else f"images in folders have no columns but {LABEL}"
+    strangers = [name for name in _columns_of(step) if name != LABEL]
+    return f"images in folders have no column {strangers[0]!r}, only {LABEL}" if strangers else None
 
 
 def _of_table(steps: Sequence[Section], source: TableSource) -> Iterator[str]:

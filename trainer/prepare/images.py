@@ -45,7 +45,7 @@ def drop_duplicates(entries: Entries, listing: Listing) -> Entries:
         except Unusable as error:
             problems.append(f"{listing.files[entry.position]}: {error}")
             continue
-        keys.append((hashlib.sha256(content).digest(), entry.edits))
+        keys.append((hashlib.sha256(bytes(content)).digest(), entry.edits))
     if problems:
         raise InvalidData(problems)
     return _taken(entries, distinct(keys, _parts(entries)))
@@ -66,9 +66,10 @@ def balance(entries: Entries, step: Balance, *, seed: int) -> Entries:
 
 
 def augment(entries: Entries, step: Augment, *, seed: int) -> Entries:
-    """Copies of training images, behind the originals. An image that has been changed before is not changed again."""
+    """Copies of training images, behind the originals. Of an image that is a changed copy itself there are none."""
     assert step.images is not None
-    training = [(row, entry) for row, entry in enumerate(entries) if training_rows(_parts(entries))[row]]
+    counts = training_rows(_parts(entries))
+    training = [(row, entry) for row, entry in enumerate(entries) if counts[row] and entry.edits is None]
     copies = []
     for copy in range(step.copies):
         for row, entry in training:

@@ -21,7 +21,7 @@ Write = Callable[[Path], dict[str, int]]
 
 
 def prepare(run: Run) -> dict[str, float] | None:
-    """The metrics of the recipe; None when it was asked to stop. Raises InvalidData before anything is written."""
+    """The metrics of the recipe; None when it was asked to stop. Raises InvalidData, and leaves nothing then."""
     spec = run.file.spec
     if not isinstance(spec, DatasetPreparationSpec) or run.file.data_dir is None:
         raise BadRunFile("a preparation needs a dataset")
@@ -31,8 +31,10 @@ def prepare(run: Run) -> dict[str, float] | None:
         run.report.progress(phase=Phase.PACKAGING)
         write_atomically(run.dir.artifacts / PREPARATION, done)
         seal(run.dir.artifacts, {"recipe": spec.recipe, "rows": done.rows_out})
-    except StopAsked:
-        shutil.rmtree(target, ignore_errors=True)
+    except (StopAsked, InvalidData) as ending:
+        shutil.rmtree(target, ignore_errors=True)  # an image may prove unreadable while it is written
+        if isinstance(ending, InvalidData):
+            raise
         return None
     except OSError as error:
         raise StorageFailed(f"the dataset could not be written: {error}") from error
