@@ -25,6 +25,7 @@ from trainer.data.tagged import TAG_COLUMNS
 from trainer.data.text.columns import LABEL_NAMES, PAIR_NAMES, PLAIN, TEXT_NAMES
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".aif", ".au")
+BROKEN_ARCHIVE = "broken-archive"
 PEEKED = 50
 Roles = dict[str, str]
 
@@ -81,7 +82,7 @@ def form_of_archive(path: Path) -> str:
         with zipfile.ZipFile(path) as archive:
             names = [name.lower() for name in archive.namelist()]
     except (zipfile.BadZipFile, OSError):
-        return "zip"
+        return BROKEN_ARCHIVE
     if any(name.endswith(IMAGE_SUFFIXES) for name in names):
         return "image-archive"
     return "audio-archive" if any(name.endswith(AUDIO_SUFFIXES) for name in names) else "zip"

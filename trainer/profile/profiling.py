@@ -10,7 +10,7 @@ from trainer.data.ratings import ratings_file
 from trainer.errors import InvalidData
 from trainer.profile.audio import profile_audio
 from trainer.profile.cautions import cautions_of
-from trainer.profile.detection import Detected, detect
+from trainer.profile.detection import BROKEN_ARCHIVE, Detected, detect
 from trainer.profile.files import describe_files, files_below
 from trainer.profile.images import profile_images
 from trainer.profile.recording import Recorder, in_order
@@ -87,6 +87,9 @@ def _sketch(root: Path, detected: Detected, recorders: tuple[Recorder, Recorder]
 
 def _describe(root: Path, detected: Detected, recorders: tuple[Recorder, Recorder], tell: Tell) -> Sketch:
     structure, rules = recorders
+    if detected.format == BROKEN_ARCHIVE:
+        structure.fatal("its .zip is no archive that can be read")
+        return Sketch(Ledger(has_splits=False))
     if detected.task == IMAGES:
         return profile_images(root, detected, structure, rules, tell)
     if detected.task == AUDIO:
