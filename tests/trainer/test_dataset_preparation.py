@@ -254,6 +254,13 @@ def test_an_archive_of_images_becomes_folders_and_hostile_names_are_refused(tmp_
     assert "cannot be kept" in refusal(tmp_path / "in", tmp_path / "no", [{"do": "drop_duplicates"}])[0]
 
 
+def test_an_image_that_cannot_be_changed_is_named_and_nothing_stays(tmp_path: Path) -> None:
+    root = pictures(tmp_path / "in", 3)
+    (root / "red" / "1.png").write_bytes(b"no image")
+    problems = refusal(root, tmp_path / "out", [{"do": "augment", "images": {"rotate": 5}}])
+    assert problems == ["red/1.png: it is not an image in a format that is known here"]
+
+
 def test_steps_for_tables_are_refused_for_images(tmp_path: Path) -> None:
     steps: Steps = [
         {"do": "normalise", "columns": ["a"]},

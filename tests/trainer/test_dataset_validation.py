@@ -13,7 +13,7 @@ from core.recipes import RECIPES
 from core.recipes.dataset_validation import Data
 from core.states import Reason
 from tests.trainer.launching import Launch
-from tests.trainer.made_up_files import pictures, reviews, write_csv, write_json_lines
+from tests.trainer.made_up_files import picture, pictures, reviews, write_csv, write_json_lines
 from trainer.profile.plots import draw
 from trainer.profile.profiling import profile_dataset
 from trainer.profile.report import render
@@ -77,6 +77,25 @@ def test_an_invalid_dataset_is_a_result_and_no_failure(launched: Launch) -> None
     found = json.loads((attempt.run_dir.artifacts / PROFILE).read_text())
     assert found["valid"] is False
     assert [finding["row"] for finding in found["findings"]] == [13, 14]
+
+
+def test_a_job_that_is_asked_to_stop_in_the_middle_leaves_no_profile(launched: Launch) -> None:
+    assert launched.data_dir is not None
+    large = picture(0, (9, 9, 9), (3000, 3000))
+    for number in range(400):
+        folder = launched.data_dir / ("red", "blue")[number % 2]
+        folder.mkdir(exist_ok=True)
+        (folder / f"{number}.png").write_bytes(large)
+    attempt = launched(SPEC, num_ranks=1).start()
+    attempt.wait_for(lambda: attempt.run_dir.progress.exists() and attempt.progress().step > 0, "the first images")
+    attempt.run_dir.ask_to_stop("cancel")
+    attempt.terminate()
+    attempt.wait().expect(Reason.CANCELLED)
+    assert attempt.progress().step < 400
+    result = attempt.result()
+    assert result is not None
+    assert result.outcome == "stopped"
+    assert list(attempt.run_dir.artifacts.iterdir()) == []
 
 
 @pytest.fixture

@@ -99,13 +99,10 @@ def check_names(names: list[str]) -> None:
         raise InvalidData(problems[:MOST_LISTED])
 
 
-def write_images(entries: Entries, listing: Listing, folder: Path, tell: Tell) -> dict[str, int]:
-    """Rows per split. InvalidData with all images that cannot be read."""
-    has_splits = any(entry.part for entry in entries)
-    names = names_of(entries, listing)
-    check_names(names)
+def write_images(entries: dict[str, Entry], listing: Listing, folder: Path, tell: Tell) -> dict[str, int]:
+    """Rows per split. ``entries`` by the name of their file. InvalidData with all images that cannot be read."""
     problems = []
-    for number, (entry, name) in enumerate(zip(entries, names, strict=True)):
+    for number, (name, entry) in enumerate(entries.items()):
         tell(number, len(entries))
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -115,7 +112,8 @@ def write_images(entries: Entries, listing: Listing, folder: Path, tell: Tell) -
             problems.append(f"{listing.files[entry.position]}: {error}")
     if problems:
         raise InvalidData(problems[:MOST_LISTED])
-    sizes = Counter((entry.part or "train") if has_splits else "all" for entry in entries)
+    has_splits = any(entry.part for entry in entries.values())
+    sizes = Counter((entry.part or "train") if has_splits else "all" for entry in entries.values())
     return {split: sizes[split] for split in (*SPLITS, "all") if sizes[split]}
 
 

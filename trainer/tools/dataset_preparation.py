@@ -13,7 +13,7 @@ from trainer.errors import BadRunFile, InvalidData, StorageFailed
 from trainer.prepare.checking import check_steps, place
 from trainer.prepare.reading import ImageSource, TableSource, fix_encoding, read_source
 from trainer.prepare.running import run_on_images, run_on_table
-from trainer.prepare.writing import check_names, copy_beside, write_frame, write_images
+from trainer.prepare.writing import check_names, copy_beside, names_of, write_frame, write_images
 from trainer.state import Run
 from trainer.tools.telling import StopAsked, Tell, teller
 
@@ -25,16 +25,13 @@ def prepare(run: Run) -> dict[str, float] | None:
     spec = run.file.spec
     if not isinstance(spec, DatasetPreparationSpec) or run.file.data_dir is None:
         raise BadRunFile("a preparation needs a dataset")
-    target = run.dir.artifacts / DATA
+    root, scratch, target = Path(run.file.data_dir), run.dir.scratch / "utf8", run.dir.artifacts / DATA
     try:
-        done = transform(Path(run.file.data_dir), spec, scratch=run.dir.scratch / "utf8", target=target, tell=teller(run))
+        done = transform(root, spec, scratch=scratch, target=target, tell=teller(run))
         run.report.progress(phase=Phase.PACKAGING)
         write_atomically(run.dir.artifacts / PREPARATION, done)
         seal(run.dir.artifacts, {"recipe": spec.recipe, "rows": done.rows_out})
-    except (StopAsked, InvalidData) as ending:
-        shutil.rmtree(target, ignore_errors=True)  # an image may prove unreadable while it is written
-        if isinstance(ending, InvalidData):
-            raise
+    except StopAsked:
         return None
     except OSError as error:
         raise StorageFailed(f"the dataset could not be written: {error}") from error
@@ -45,7 +42,7 @@ def prepare(run: Run) -> dict[str, float] | None:
 
 
 def transform(root: Path, spec: DatasetPreparationSpec, *, scratch: Path, target: Path, tell: Tell) -> Preparation:
-    """Reads, checks all steps, does them, and only then writes below ``target``."""
+    """Reads, checks all steps, does them, and only then writes below ``target``; of what fails there nothing stays."""
     steps = spec.data.steps
     recoded: dict[str, str] = {}
     if isinstance(steps[0], FixEncoding):
@@ -61,7 +58,11 @@ def transform(root: Path, spec: DatasetPreparationSpec, *, scratch: Path, target
     if recoded:
         told[0] = told[0].model_copy(update={"num_changed": len(recoded), "fitted": {"files": recoded}})
     target.mkdir(parents=True, exist_ok=True)
-    splits = write(target)
+    try:
+        splits = write(target)
+    except (StopAsked, InvalidData):  # an image may prove unreadable while it is written
+        shutil.rmtree(target, ignore_errors=True)
+        raise
     return Preparation(
         format=kind,
         seed=spec.seed,
@@ -94,4 +95,6 @@ def _table(source: TableSource, spec: DatasetPreparationSpec, tell: Tell) -> tup
 
 def _images(source: ImageSource, spec: DatasetPreparationSpec, tell: Tell) -> tuple[list[StepDone], Write]:
     entries, told = run_on_images(source.listing, spec.data.steps, seed=spec.seed, tell=tell)
-    return told, lambda folder: write_images(entries, source.listing, folder, tell)
+    names = names_of(entries, source.listing)
+    check_names(names)
+    return told, lambda folder: write_images(dict(zip(names, entries, strict=True)), source.listing, folder, tell)
