@@ -138,8 +138,12 @@ def test_given_splits_are_kept_and_types_of_parquet_too(tmp_path: Path) -> None:
 
 
 def test_what_lies_beside_a_table_comes_along(tmp_path: Path) -> None:
-    done = prepared(recordings(tmp_path / "in", 12), tmp_path / "out", [{"do": "split", "test": 0.25, "validation": 0.25}])
+    root = recordings(tmp_path / "in", 20)
+    (root / "LICENSE").write_text("free")
+    done = prepared(root, tmp_path / "out", [{"do": "sample", "rows": 12}, {"do": "split", "test": 0.25, "validation": 0.25}])
     assert done.splits == {"train": 6, "validation": 3, "test": 3}
+    names = [Path(name).suffix or name for name in files_of(tmp_path / "out" / "data")]
+    assert sorted(names) == [*[".csv"] * 3, *[".wav"] * 12, "LICENSE"]
     found = profile_dataset(tmp_path / "out" / "data", ValidationData(), lambda now, total: None)
     assert (found.valid, found.task, found.splits) == (True, "speech-recognition", done.splits)
 

@@ -81,8 +81,8 @@ def test_an_invalid_dataset_is_a_result_and_no_failure(launched: Launch) -> None
 
 def test_a_job_that_is_asked_to_stop_in_the_middle_leaves_no_profile(launched: Launch) -> None:
     assert launched.data_dir is not None
-    large = picture(0, (9, 9, 9), (3000, 3000))
-    for number in range(400):
+    large = picture(0, (9, 9, 9), (2000, 2000))
+    for number in range(200):
         folder = launched.data_dir / ("red", "blue")[number % 2]
         folder.mkdir(exist_ok=True)
         (folder / f"{number}.png").write_bytes(large)
@@ -91,7 +91,7 @@ def test_a_job_that_is_asked_to_stop_in_the_middle_leaves_no_profile(launched: L
     attempt.run_dir.ask_to_stop("cancel")
     attempt.terminate()
     attempt.wait().expect(Reason.CANCELLED)
-    assert attempt.progress().step < 400
+    assert attempt.progress().step < 200
     result = attempt.result()
     assert result is not None
     assert result.outcome == "stopped"

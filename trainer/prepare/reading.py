@@ -126,7 +126,7 @@ def beside(root: Path, tables: list[Path]) -> dict[str, Path]:
     """Recordings, images, names of tags: what lies beside the tables. InvalidData when tables in folders name such files."""
     if root.is_file():
         return {}
-    others = {path.relative_to(root).as_posix(): path for path in files_below(root) if path not in tables}
+    others = {path.relative_to(root).as_posix(): path for path in files_below(root, follow_links=False) if path not in tables}
     media = [name for name in others if name.lower().endswith((*AUDIO_SUFFIXES, *IMAGE_SUFFIXES))]
     if media and any(path.parent != root for path in tables):
         raise InvalidData(["its tables lie in folders with other files, and the paths in them would lead nowhere; put the tables on top"])
@@ -139,7 +139,7 @@ def fix_encoding(root: Path, step: FixEncoding, scratch: Path) -> tuple[Path, di
     InvalidData names all files that are not what the step says.
     """
     fixed, problems = dict[str, str](), list[str]()
-    paths = files_below(root)
+    paths = files_below(root, follow_links=False)
     for path in paths:
         name = path.name if path == root else path.relative_to(root).as_posix()
         target = scratch / name

@@ -17,7 +17,7 @@ from trainer.data.images.decode import Unusable
 from trainer.data.images.edit import edited
 from trainer.data.images.listing import Listing
 from trainer.errors import InvalidData
-from trainer.prepare.frame import Frame, plain
+from trainer.prepare.frame import Frame, is_text, plain
 from trainer.prepare.images import Entries, Entry
 from trainer.profile.files import MOST_LISTED
 from trainer.tools.telling import Tell
@@ -78,6 +78,17 @@ WRITERS: dict[str, Callable[[pa.Table, Path], None]] = {
     ".parquet": _write_parquet,
     ".pq": _write_parquet,
 }
+
+
+def still_named(before: Frame, after: Frame, files: dict[str, Path]) -> dict[str, Path]:
+    """Without the recordings or images that rows named which are gone."""
+    gone = _named_in(before, files) - _named_in(after, files)
+    return {name: path for name, path in files.items() if name not in gone}
+
+
+def _named_in(frame: Frame, files: dict[str, Path]) -> set[str]:
+    texts = (name for name in frame.table.column_names if is_text(frame.table, name))
+    return {cell for name in texts for cell in frame.cells(name) if cell in files}
 
 
 def copy_beside(files: dict[str, Path], folder: Path) -> None:

@@ -14,11 +14,11 @@ _MARKS = {codecs.BOM_UTF8: "utf-8 with a byte order mark", codecs.BOM_UTF32_LE: 
 _MARKS |= {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}  # behind UTF-32, whose mark begins like this one
 
 
-def files_below(root: Path) -> list[Path]:
-    """All that are data, sorted; ``root`` itself when it is a file. Links are left out: they may lead anywhere."""
+def files_below(root: Path, *, follow_links: bool) -> list[Path]:
+    """All that are data, sorted; ``root`` itself when it is a file. Links may lead anywhere: what hands files on does not follow them."""
     if root.is_file():
         return [root]
-    files = (path for path in root.rglob("*") if path.is_file() and not path.is_symlink() and path.name != MANIFEST)
+    files = (path for path in root.rglob("*") if path.is_file() and path.name != MANIFEST and (follow_links or not path.is_symlink()))
     return sorted(path for path in files if not any(part.startswith(".") for part in path.relative_to(root).parts))
 
 

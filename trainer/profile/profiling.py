@@ -28,7 +28,7 @@ IMAGES, AUDIO = "image-classification", "speech-recognition"
 
 def profile_dataset(root: Path, asked: Data, tell: Tell) -> Profile:
     """Never raises for what is wrong with the data: that is what the profile says."""
-    paths = files_below(root)
+    paths = files_below(root, follow_links=True)
     structure, rules = Recorder(asked.max_findings), Recorder(asked.max_findings)
     if paths:
         detected = detect(root, asked)

@@ -13,7 +13,7 @@ from trainer.errors import BadRunFile, InvalidData, StorageFailed
 from trainer.prepare.checking import check_steps, place
 from trainer.prepare.reading import ImageSource, TableSource, fix_encoding, read_source
 from trainer.prepare.running import run_on_images, run_on_table
-from trainer.prepare.writing import check_names, copy_beside, names_of, write_frame, write_images
+from trainer.prepare.writing import check_names, copy_beside, names_of, still_named, write_frame, write_images
 from trainer.state import Run
 from trainer.tools.telling import StopAsked, Tell, teller
 
@@ -84,10 +84,11 @@ def _recoded(root: Path, step: FixEncoding, scratch: Path) -> tuple[Path, dict[s
 
 def _table(source: TableSource, spec: DatasetPreparationSpec, tell: Tell) -> tuple[list[StepDone], Write]:
     frame, told = run_on_table(source.frame, spec.data.steps, seed=spec.seed, tell=tell)
-    check_names(list(source.beside))
+    others = still_named(source.frame, frame, source.beside)
+    check_names(list(others))
 
     def write(folder: Path) -> dict[str, int]:
-        copy_beside(source.beside, folder)
+        copy_beside(others, folder)
         return write_frame(frame, source.suffix, folder)
 
     return told, write
