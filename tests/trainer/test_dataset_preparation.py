@@ -2,7 +2,6 @@
 
 import csv
 import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,36 +10,14 @@ import pytest
 
 from core.manifest import verify
 from core.preparation import PREPARATION, Preparation
-from core.recipes import parse_spec
 from core.recipes.dataset_validation import Data as ValidationData
 from core.states import Reason
 from tests.trainer.launching import Launch
-from tests.trainer.made_up_files import picture, pictures, recordings, reviews, write_csv, write_json_lines, write_parquet
-from trainer.data.images.decode import header_of
-from trainer.errors import InvalidData
+from tests.trainer.made_up_files import recordings, reviews, write_csv, write_json_lines, write_parquet
+from tests.trainer.preparing import Steps, files_of, prepared, refusal
 from trainer.profile.profiling import profile_dataset
-from trainer.tools.dataset_preparation import transform
 
-Steps = list[dict[str, Any]]
 TABLE = [["id", "größe", "colour"], *([f"{n:03}", "" if n % 10 == 3 else str(n), ("red", "blue", "")[n % 3]] for n in range(30))]
-
-
-def prepared(root: Path, out: Path, steps: Steps, *, seed: int = 0, **data: Any) -> Preparation:
-    out.mkdir()
-    spec = {"recipe": "dataset-preparation", "dataset": {"path": "/unused"}, "seed": seed, "data": {"steps": steps, **data}}
-    return transform(root, parse_spec(json.dumps(spec)), scratch=out / "scratch", target=out / "data", tell=lambda done, total: None)  # type: ignore[arg-type]
-
-
-def refusal(root: Path, out: Path, steps: Steps, **data: Any) -> list[str]:
-    """The problems; nothing was written."""
-    with pytest.raises(InvalidData) as caught:
-        prepared(root, out, steps, **data)
-    assert not (out / "data").exists()
-    return list(caught.value.problems)
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def read_csv(path: Path) -> list[list[str]]:
@@ -221,60 +198,6 @@ def test_a_dataset_that_cannot_be_read_is_refused(tmp_path: Path, name: str) -> 
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / name).write_bytes(BROKEN[name])
     assert refusal(tmp_path / "in", tmp_path / "out", [{"do": "drop_duplicates"}])
-
-
-def test_images_are_split_balanced_and_augmented(tmp_path: Path) -> None:
-    root = pictures(tmp_path / "in", 20)
-    (root / "red" / "twin.png").write_bytes((root / "red" / "1.png").read_bytes())
-    for extra in range(20, 30):
-        (root / "red" / f"{extra}.png").write_bytes(picture(2 * extra, (200, 30, 30)))
-    steps: Steps = [
-        {"do": "drop_duplicates"},
-        {"do": "split", "by": "stratified", "test": 0.2, "validation": 0.1},
-        {"do": "balance", "how": "under"},
-        {"do": "augment", "images": {"flip": True, "crop": 0.7, "rotate": 20}, "copies": 2},
-    ]
-    results = [prepared(root, tmp_path / f"out{number}", steps, seed=seed) for number, seed in enumerate((1, 1, 2))]
-    written = [files_of(tmp_path / f"out{number}" / "data") for number in range(3)]
-    assert written[0] == written[1]
-    assert written[0] != written[2]
-    assert results[0].splits == {"train": 14 * 2 * 3, "validation": 5, "test": 10}
-    assert [step.rows_out for step in results[0].steps] == [50, 50, 43, 99]
-    assert {name.split("/")[0] for name in written[0]} == {"train", "validation", "test"}
-    assert {header_of(content)[:2] for content in written[0].values()} == {(6, 8)}
-    found = profile_dataset(tmp_path / "out0" / "data", ValidationData(), lambda done, total: None)
-    assert (found.valid, found.splits, found.leaks) == (True, results[0].splits, [])
-
-
-def test_an_archive_of_images_becomes_folders_and_hostile_names_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "in").mkdir()
-    with zipfile.ZipFile(tmp_path / "in" / "a.zip", "w") as archive:
-        for number in range(8):
-            archive.writestr(f"../../{('red', 'blue')[number % 2]}/{number}.png", picture(number, (1, 2, 3)))
-    prepared(tmp_path / "in", tmp_path / "out", [{"do": "sample", "rows": 4}])
-    assert [name.split("/")[0] for name in files_of(tmp_path / "out" / "data")] == ["blue", "blue", "red", "red"]
-    with zipfile.ZipFile(tmp_path / "in" / "a.zip", "a") as archive:
-        archive.writestr("re\u202ed/9.png", picture(9, (1, 2, 3)))
-    assert "cannot be kept" in refusal(tmp_path / "in", tmp_path / "no", [{"do": "drop_duplicates"}])[0]
-
-
-def test_an_image_that_cannot_be_changed_is_named_and_nothing_stays(tmp_path: Path) -> None:
-    root = pictures(tmp_path / "in", 3)
-    (root / "red" / "1.png").write_bytes(b"no image")
-    problems = refusal(root, tmp_path / "out", [{"do": "augment", "images": {"rotate": 5}}])
-    assert problems == ["red/1.png: it is not an image in a format that is known here"]
-
-
-def test_steps_for_tables_are_refused_for_images(tmp_path: Path) -> None:
-    steps: Steps = [
-        {"do": "normalise", "columns": ["a"]},
-        {"do": "split", "by": "time", "column": "when"},
-        {"do": "balance", "label": "class"},
-        {"do": "augment", "text": {"column": "t", "swap": 0.1}},
-        {"do": "sample", "rows": 2, "stratified_by": "label"},
-    ]
-    problems = refusal(pictures(tmp_path / "in"), tmp_path / "out", steps)
-    assert [problem.partition(":")[0][:13] for problem in problems] == [f"/data/steps/{number}" for number in range(4)]
 
 
 def test_a_job_leaves_the_dataset_and_what_was_done(launch: Launch, tmp_path: Path) -> None:
