@@ -25,15 +25,15 @@ def prepare_version(
 ) -> DatasetVersion:
     """The version that will be, uploading until the job has ended. Steps that do not fit are InvalidInput, each with its place."""
     source = find_version(tx, project_id, name, request.version)
+    target = request.into or name
+    _ensure_dataset(tx, project_id, target, now)
+    dataset = lock_dataset(tx, project_id, target)  # before the version, as everywhere
     try:
         spec = preparation_spec(name, source.number, request)
         job_id = submit(tx, project_id=project_id, spec=spec, now=now, max_queued=max_queued)
     except InvalidInput as error:
         raise type(error)(problems=[_ours(problem) for problem in error.problems]) from None
     lineage = Lineage(dataset=name, version=source.number, digest=source.digest, steps=request.steps, seed=request.seed, job_id=job_id)
-    target = request.into or name
-    _ensure_dataset(tx, project_id, target, now)
-    dataset = lock_dataset(tx, project_id, target)
     version_id = create_version(tx, dataset.id, now=now, lineage=lineage.model_dump(mode="json"))
     tx.execute(update(dataset_versions).where(dataset_versions.c.id == version_id).values(job_id=job_id))
     number = tx.scalars(select(dataset_versions.c.number).where(dataset_versions.c.id == version_id)).one()

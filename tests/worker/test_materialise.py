@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.manifest import MANIFEST, Manifest, ManifestFile, describe, content_key
+from core.manifest import MANIFEST, Manifest, ManifestFile, content_key, describe
 from core.recipes import parse_spec
 from core.spec import BuiltinDataset, PathDataset
 from core.states import Reason
