@@ -3,14 +3,10 @@
 from alembic import context
 from sqlalchemy import Connection, text
 
-from core.db.base import metadata
-from core.db.dataset_tables import datasets
-from core.db.tables import projects
+from core.db.schema import metadata
 
 # Any number, the same in every release: two migrations of one PostgreSQL ledger wait for each other.
 ADVISORY_LOCK = 7_201_640_118_331
-
-TABLES = (projects, datasets)  # one of each file of tables: imported, they are all in the metadata
 
 
 def _run(connection: Connection) -> None:
