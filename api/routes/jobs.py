@@ -14,6 +14,7 @@ from api.openapi import body_of
 from api.respond import json_response
 from api.strict_route import StrictRoute
 from core.access.keys import Caller
+from core.datasets.resolve import resolve_datasets
 from core.failpoints import hit
 from core.jobs.cancel import cancel
 from core.jobs.pause import pause
@@ -105,8 +106,9 @@ def validate_spec(request: Request, caller: Reader, body: JsonBody) -> Response:
     spec = parse_spec(body)
     check_available(spec)
     with state.db.read() as tx:
+        meant, _ = resolve_datasets(tx, caller.project_id, spec, lock=False)
         waits_for = waiting_for(tx, spec)
-    return json_response(ValidationReport(spec=spec, waiting_for=waits_for))
+    return json_response(ValidationReport.model_construct(spec=meant, waiting_for=waits_for))
 
 
 @router.get("", summary="List jobs, newest first", response_model=Page[Job], responses=ERRORS())

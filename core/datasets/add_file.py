@@ -5,7 +5,6 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
-from core.artifacts.blobs import note_blob
 from core.datasets.finding import lock_dataset, open_version
 from core.datasets.transitions import create_version
 from core.datasets.tree import folder_keys, path_key
@@ -17,7 +16,7 @@ from core.wire.datasets import MAX_FILES, DatasetFile
 
 
 def add_file(tx: Connection, project_id: str, name: str, file: ManifestFile, now: datetime) -> DatasetFile:
-    """The store holds the bytes already. A file of the same path is replaced; InvalidInput when it collides with another."""
+    """The store holds the bytes, and the caller has noted so. A file of the same path is replaced; InvalidInput when it collides with another."""
     dataset = lock_dataset(tx, project_id, name)
     version = open_version(tx, dataset.id)
     if version is None:
@@ -27,7 +26,6 @@ def add_file(tx: Connection, project_id: str, name: str, file: ManifestFile, now
     replaced = _find_collision(tx, version.id, file)
     if replaced is None and version.num_files >= MAX_FILES:
         raise InvalidInput(f"a version has {MAX_FILES} files at most", param="path")
-    note_blob(tx, file.sha256, file.size, now)
     _store(tx, version, file, replaced)
     return DatasetFile(dataset=name, version=version.number, path=file.path, size=file.size, sha256=file.sha256)
 
