@@ -35,7 +35,7 @@ Number = Annotated[int, Path(ge=1, le=2**31 - 1, description="the version's numb
 
 
 def wanted(version: str) -> WantedVersion:
-    return LATEST if version == LATEST else int(version)
+    return int(version) if version.isdecimal() else LATEST
 
 
 @router.post(
@@ -130,7 +130,7 @@ def commit(request: Request, caller: Submitter, name: DatasetName, idempotency_k
     openapi_extra=body_of(PrepareRequest),
 )
 def prepare(request: Request, caller: Submitter, name: DatasetName, body: JsonBody, idempotency_key: IdempotencyKey = None) -> Response:
-    """A job does it; the version is `uploading` until that has ended, and is then validated. The same steps and seed give the same bytes."""
+    """A job does it: the version is `uploading` until that has ended, then it is validated. Same steps and seed, same bytes."""
     state = state_of(request)
     asked = parse(PrepareRequest, body)
 

@@ -108,7 +108,7 @@ def validate_spec(request: Request, caller: Reader, body: JsonBody) -> Response:
     with state.db.read() as tx:
         meant, _ = resolve_datasets(tx, caller.project_id, spec, lock=False)
         waits_for = waiting_for(tx, spec)
-    return json_response(ValidationReport.model_construct(spec=meant, waiting_for=waits_for))
+    return json_response(ValidationReport(spec=meant, waiting_for=waits_for))
 
 
 @router.get("", summary="List jobs, newest first", response_model=Page[Job], responses=ERRORS())

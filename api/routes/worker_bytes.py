@@ -136,7 +136,7 @@ def get_upload(request: Request, attempt_id: AttemptId, sha256: Sha256, token: L
 def get_blob(
     request: Request, attempt_id: AttemptId, sha256: Sha256, token: LeaseToken, range: Annotated[str | None, Header()] = None
 ) -> Response:
-    """Objects of the job's own checkpoints, of the package that it starts from and of the datasets that it reads; one byte range at most."""
+    """Objects of the job's checkpoints, of the package that it starts from and of its datasets; one byte range at most."""
     state = state_of(request)
     with state.db.begin() as tx:
         size = readable_size(tx, fence(tx, attempt_id, token), sha256)

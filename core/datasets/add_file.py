@@ -16,7 +16,7 @@ from core.wire.datasets import MAX_FILES, DatasetFile
 
 
 def add_file(tx: Connection, project_id: str, name: str, file: ManifestFile, now: datetime) -> DatasetFile:
-    """The store holds the bytes, and the caller has noted so. A file of the same path is replaced; InvalidInput when it collides with another."""
+    """The bytes are noted as the project's. A file of the same path is replaced; InvalidInput when it collides with another."""
     dataset = lock_dataset(tx, project_id, name)
     version = open_version(tx, dataset.id)
     if version is None:

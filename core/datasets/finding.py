@@ -9,7 +9,7 @@ from core.db.dataset_tables import dataset_versions, datasets
 from core.errors import NotFound
 from core.states import DatasetState
 
-LATEST = "latest"
+LATEST: Literal["latest"] = "latest"
 WantedVersion = int | Literal["latest"]
 
 _MINE = (datasets.c.project_id == bindparam("project"), datasets.c.name == bindparam("name"))

@@ -1,6 +1,7 @@
 """Which versions the names in a spec mean at this moment."""
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 from sqlalchemy import Connection, insert
 
@@ -11,6 +12,8 @@ from core.db.dataset_tables import job_datasets
 from core.errors import InvalidInput, Problem
 from core.spec import JobSpec, NamedDataset
 from core.states import DatasetState
+
+Spec = TypeVar("Spec", bound=JobSpec)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +26,7 @@ class Reads:
     digest: str
 
 
-def resolve_datasets(tx: Connection, project_id: str, spec: JobSpec, *, lock: bool) -> tuple[JobSpec, dict[str, Reads]]:
+def resolve_datasets(tx: Connection, project_id: str, spec: Spec, *, lock: bool) -> tuple[Spec, dict[str, Reads]]:
     """The spec with the number of each version, and the versions by channel.
 
     InvalidInput, with every place, for names that mean nothing here and for versions that are not ready. With ``lock`` the
