@@ -98,7 +98,7 @@ def get_profile(
     request: Request, caller: Reader, name: DatasetName, version: Version, range: Range = None, if_none_match: IfNoneMatch = None
 ) -> Response:
     """404 until the validation has ended."""
-    return _found(request, caller, name, version, "profile.json", "application/json")
+    return _found(request, caller, name, version, path="profile.json", media_type="application/json")
 
 
 @router.get("/versions/{version}/report", summary="What the validation found, as a page", response_class=Response, responses=DOWNLOAD)
@@ -106,12 +106,12 @@ def get_report(
     request: Request, caller: Reader, name: DatasetName, version: Version, range: Range = None, if_none_match: IfNoneMatch = None
 ) -> Response:
     """A page that runs no script and loads nothing."""
-    response = _found(request, caller, name, version, "report.html", "text/html; charset=utf-8")
+    response = _found(request, caller, name, version, path="report.html", media_type="text/html; charset=utf-8")
     response.headers["Content-Security-Policy"] = REPORT_POLICY
     return response
 
 
-def _found(request: Request, caller: Caller, name: str, version: str, path: str, media_type: str) -> Response:
+def _found(request: Request, caller: Caller, name: str, version: str, *, path: str, media_type: str) -> Response:
     """A file that the job of the validation has left."""
     state = state_of(request)
     with state.db.read() as tx:

@@ -54,7 +54,7 @@ def create(request: Request, caller: Submitter, body: JsonBody, idempotency_key:
     def make(tx: Connection) -> Answer:
         return Answer(201, create_dataset(tx, caller.project_id, asked, state.clock.now()).model_dump_json())
 
-    return _once(state, caller, "/v1/datasets", idempotency_key, body, make)
+    return _once(state, caller, path="/v1/datasets", key=idempotency_key, body=body, make=make)
 
 
 @router.get("", summary="List datasets, newest first", response_model=Page[Dataset], responses=ERRORS())
@@ -104,7 +104,7 @@ def add(request: Request, caller: Submitter, name: DatasetName, body: ManifestBo
         version, is_new = add_version(tx, caller.project_id, name, files, now=state.clock.now(), max_queued=_queue(state))
         return Answer(201 if is_new else 200, version.model_dump_json())
 
-    return _once(state, caller, f"/v1/datasets/{name}/versions", idempotency_key, body, make)
+    return _once(state, caller, path=f"/v1/datasets/{name}/versions", key=idempotency_key, body=body, make=make)
 
 
 @router.post(
@@ -118,7 +118,7 @@ def commit(request: Request, caller: Submitter, name: DatasetName, idempotency_k
         version = commit_version(tx, caller.project_id, name, now=state.clock.now(), max_queued=_queue(state))
         return Answer(201, version.model_dump_json())
 
-    return _once(state, caller, f"/v1/datasets/{name}/commit", idempotency_key, b"{}", make)
+    return _once(state, caller, path=f"/v1/datasets/{name}/commit", key=idempotency_key, body=b"{}", make=make)
 
 
 @router.post(
@@ -138,7 +138,7 @@ def prepare(request: Request, caller: Submitter, name: DatasetName, body: JsonBo
         version = prepare_version(tx, caller.project_id, name, asked, now=state.clock.now(), max_queued=_queue(state))
         return Answer(201, version.model_dump_json())
 
-    return _once(state, caller, f"/v1/datasets/{name}/prepare", idempotency_key, body, make)
+    return _once(state, caller, path=f"/v1/datasets/{name}/prepare", key=idempotency_key, body=body, make=make)
 
 
 @router.get("/{name}/versions", summary="List versions, newest first", response_model=Page[DatasetVersion], responses=ERRORS(404))
@@ -175,7 +175,7 @@ def _queue(state: ApiState) -> int:
     return state.settings.max_queued_jobs_per_project
 
 
-def _once(state: ApiState, caller: Caller, path: str, key: str | None, body: bytes, make: Callable[[Connection], Answer]) -> Response:
+def _once(state: ApiState, caller: Caller, *, path: str, key: str | None, body: bytes, make: Callable[[Connection], Answer]) -> Response:
     with state.db.begin() as tx:
         answer = once(state, tx, caller, path=path, key=key, body=body, make=lambda: make(tx))
     state.doorbell.ring()
