@@ -24,13 +24,15 @@ class CreateDatasetRequest(WireRequest):
 class AddVersionRequest(WireRequest):
     """A whole version at once: files that this project has uploaded, or a file or folder on the server."""
 
-    files: tuple[ManifestFile, ...] | None = Field(default=None, min_length=1, max_length=MAX_FILES)
+    files: tuple[ManifestFile, ...] | None = Field(default=None, max_length=MAX_FILES)
     from_path: LocalPath | None = Field(default=None, description="inside the folders that the server's operator allows")
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
         if (self.files is None) == (self.from_path is None):
             raise ValueError("give either files or from_path")
+        if self.files == ():
+            raise ValueError("files must not be empty")
         return self
 
 

@@ -17,7 +17,7 @@ from core.datasets.remove import remove_dataset, remove_version
 from core.datasets.transitions import move_version
 from core.db.dataset_tables import dataset_files
 from core.db.tables import blobs
-from core.errors import Conflict, IllegalMove, InvalidInput, NotFound
+from core.errors import Conflict, IllegalMove, InvalidInput, NotFound, TooManyQueued
 from core.manifest import Manifest, ManifestFile, content_key
 from core.states import DatasetState, JobState, Reason
 from core.wire.datasets import DatasetFile, PrepareRequest
@@ -353,6 +353,6 @@ def test_a_full_queue_refuses_a_version_and_leaves_nothing(mine: Datasets, node:
     assert mine.world.job(version.job_id or "").state is JobState.SUCCEEDED
     mine.world.submit()
     put(mine, "b")
-    with pytest.raises(Exception, match="queued"), mine.world.db.begin() as tx:
+    with pytest.raises(TooManyQueued), mine.world.db.begin() as tx:
         commit_version(tx, mine.project, "birds", now=mine.world.now, max_queued=1)
     assert mine.version(2).state is DatasetState.UPLOADING
