@@ -4,6 +4,7 @@ A push reads every file once to learn its SHA-256, sends what the server does no
 Whatever ended it, the next push goes on where this one was: what has been sent is not sent again.
 """
 
+import json
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +17,7 @@ from pydantic import JsonValue, TypeAdapter
 
 from core.manifest import ManifestFile
 from core.wire.base import Page
-from core.wire.datasets import AddVersionRequest, CreateDatasetRequest, Dataset, DatasetFile, DatasetVersion, PrepareRequest
+from core.wire.datasets import Dataset, DatasetFile, DatasetVersion
 from trainyard.calls import Calls
 from trainyard.downloads import Advance, RemoteFile, download_all
 from trainyard.errors import ApiError, BadInput, Conflict
@@ -59,9 +60,7 @@ class DatasetCalls(Calls):
 
     def create_dataset(self, name: str, *, task: str | None = None) -> Dataset:
         """Conflict when there is one of this name."""
-        request = CreateDatasetRequest(name=name, task=task)
-        headers = {"Idempotency-Key": str(uuid.uuid4())}
-        return self._post(Dataset, "/v1/datasets", request.model_dump_json(exclude_none=True).encode(), headers=headers)
+        return self._post(Dataset, "/v1/datasets", _json({"name": name, "task": task}), headers=_once())
 
     def ensure_dataset(self, name: str, *, task: str | None = None) -> Dataset:
         """The dataset of this name, made when there is none; ``task`` counts for a new one alone."""
@@ -82,12 +81,17 @@ class DatasetCalls(Calls):
         files = local_files(root)
         tell: Told = on_bytes or (lambda what, file, num_bytes: None)
         dataset = self.ensure_dataset(name or dataset_name(root), task=task)
-        described = [self._send(file, tell) for file in files]
-        return self._add_version(dataset.name, described)
+        with self._transport.patient():
+            described = [self._send(file, tell) for file in files]
+            return self._add_version(dataset.name, described)
 
     def wait_for_dataset(self, version: DatasetVersion, *, timeout: float | None = None) -> DatasetVersion:
         """The version once it is ready or invalid, else TimeoutError after ``timeout`` seconds."""
         deadline = None if timeout is None else time.monotonic() + timeout
+        with self._transport.patient():
+            return self._wait(version, timeout, deadline)
+
+    def _wait(self, version: DatasetVersion, timeout: float | None, deadline: float | None) -> DatasetVersion:
         while not version.is_terminal:
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
@@ -130,9 +134,8 @@ class DatasetCalls(Calls):
         into: str | None = None,
     ) -> DatasetVersion:
         """A new version, made by a job from another one by these steps; of the dataset ``into`` when given."""
-        request = PrepareRequest(version=version, steps=list(steps), seed=seed, into=into)
-        body = request.model_dump_json(exclude_none=True, by_alias=True).encode()
-        return self._post(DatasetVersion, f"{_url(name)}/prepare", body, headers={"Idempotency-Key": str(uuid.uuid4())})
+        body = _json({"version": version, "steps": list(steps), "seed": seed, "as": into})
+        return self._post(DatasetVersion, f"{_url(name)}/prepare", body, headers=_once())
 
     def delete_dataset(self, name: str, version: int | None = None) -> None:
         """One version, or all of it. Conflict while a job that has not ended needs it."""
@@ -144,9 +147,8 @@ class DatasetCalls(Calls):
         return described
 
     def _add_version(self, name: str, files: list[ManifestFile]) -> DatasetVersion:
-        body = AddVersionRequest(files=tuple(files)).model_dump_json(exclude_none=True).encode()
-        headers = {"Idempotency-Key": str(uuid.uuid4())}
-        call = Call(method="POST", path=f"{_url(name)}/versions", body=body, headers=headers, patience=MANIFEST_PATIENCE)
+        body = _json({"files": [file.model_dump() for file in files]})
+        call = Call(method="POST", path=f"{_url(name)}/versions", body=body, headers=_once(), patience=MANIFEST_PATIENCE)
         return read(DatasetVersion, self._transport.answer(call))
 
     def _await_job(self, version: DatasetVersion, left: float | None) -> None:
@@ -189,6 +191,16 @@ def dataset_name(root: Path) -> str:
 
 def remote_file(file: DatasetFile) -> RemoteFile:
     return RemoteFile(file.path, file.size, file.sha256, f"{_url(file.dataset, file.version)}/files/{quote(file.path)}")
+
+
+def _json(values: dict[str, Any]) -> bytes:
+    """What is not given is left out; whether the rest will do is for the server to say, with the place of each problem."""
+    return json.dumps({name: value for name, value in values.items() if value is not None}).encode()
+
+
+def _once() -> dict[str, str]:
+    """A key of its own for each request, so that its retries do nothing twice."""
+    return {"Idempotency-Key": str(uuid.uuid4())}
 
 
 def _url(name: str, version: VersionLike | None = None) -> str:

@@ -69,6 +69,15 @@ class Transport:
     def close(self) -> None:
         self._http.close()
 
+    @contextmanager
+    def patient(self) -> Iterator[None]:
+        """While it lasts every call rides out a restart of the server: for one who has heard of it before."""
+        usual, self.retry = self.retry, self.retry.patient()
+        try:
+            yield
+        finally:
+            self.retry = usual
+
     def answer(self, call: Call) -> httpx2.Response:
         """The answer, with a status under 400. Raises ApiError and CannotConnect."""
         return self._first_good(call, whole=True)
