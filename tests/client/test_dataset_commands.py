@@ -151,6 +151,7 @@ class Push:
     """``trainyard dataset push`` as a process, through a slow line."""
 
     def __init__(self, proxy: Proxy, key: str, path: Path, log: Path) -> None:
+        self._log = log
         environment = {**os.environ, "TRAINYARD_URL": f"http://127.0.0.1:{proxy.port}", "TRAINYARD_API_KEY": key}
         command = [sys.executable, "-m", "trainyard", "dataset", "push", str(path), "--name", "big", "--no-wait", "--json"]
         with log.open("ab") as errors:
@@ -158,7 +159,7 @@ class Push:
 
     def answer(self) -> dict[str, object]:
         said, _ = self.process.communicate(timeout=60)
-        assert self.process.returncode == 0
+        assert self.process.returncode == 0, self._log.read_text()
         return dict(json.loads(said))
 
     def kill9(self) -> None:
