@@ -4,13 +4,14 @@ import hashlib
 from dataclasses import dataclass
 
 from core.artifacts.uploads import note_upload
+from core.datasets.add_file import add_file
 from core.datasets.add_version import add_version
 from core.datasets.create import create_dataset
 from core.datasets.queries import get_version
 from core.datasets.settle import settle_datasets
 from core.manifest import ManifestFile
 from core.states import Reason
-from core.wire.datasets import CreateDatasetRequest, Dataset, DatasetVersion
+from core.wire.datasets import CreateDatasetRequest, Dataset, DatasetFile, DatasetVersion
 from core.wire.worker import Claim
 from tests.ledger.world import World
 
@@ -44,6 +45,13 @@ class Datasets:
         self.send(*listed)
         with self.world.db.begin() as tx:
             return add_version(tx, self.project, name, listed, now=self.world.now, max_queued=NO_LIMIT)[0]
+
+    def put(self, path: str, content: str = "x", name: str = "birds") -> DatasetFile:
+        """One file into the open version."""
+        file = described(path, content)
+        self.send(file)
+        with self.world.db.begin() as tx:
+            return add_file(tx, self.project, name, file, self.world.now)
 
     def version(self, number: int, name: str = "birds") -> DatasetVersion:
         with self.world.db.read() as tx:

@@ -4,47 +4,22 @@ import pytest
 from sqlalchemy import func, select
 
 from core.access.projects import ensure_project
-from core.artifacts.artifacts import commit_artifacts
-from core.artifacts.blobs import note_blob, readable_size
+from core.artifacts.blobs import readable_size
 from core.artifacts.orphans import collect_orphans
 from core.artifacts.store import FolderStore
 from core.artifacts.uploads import require_uploads
-from core.datasets.add_file import add_file
 from core.datasets.commit import commit_version
-from core.datasets.prepare import prepare_version
 from core.datasets.queries import get_dataset, get_file, list_datasets, list_files, list_versions
 from core.datasets.remove import remove_dataset, remove_version
 from core.datasets.transitions import move_version
 from core.db.dataset_tables import dataset_files
 from core.db.tables import blobs
 from core.errors import Conflict, IllegalMove, InvalidInput, NotFound, TooManyQueued
-from core.manifest import Manifest, ManifestFile, content_key
+from core.manifest import content_key
 from core.states import DatasetState, JobState, Reason
-from core.wire.datasets import DatasetFile, PrepareRequest
-from core.wire.worker import ArtifactsRequest
 from tests.ledger.datasets import NO_LIMIT, Datasets, described
-from tests.ledger.world import World
 
 TRAIN = {"recipe": "image-classification", "dataset": "birds"}
-
-
-@pytest.fixture
-def mine(world: World) -> Datasets:
-    datasets = Datasets(world, world.project)
-    datasets.create()
-    return datasets
-
-
-@pytest.fixture
-def node(world: World) -> str:
-    return world.node()
-
-
-def put(mine: Datasets, path: str, content: str = "x") -> DatasetFile:
-    file = described(path, content)
-    mine.send(file)
-    with mine.world.db.begin() as tx:
-        return add_file(tx, mine.project, "birds", file, mine.world.now)
 
 
 def refusal(mine: Datasets, **spec: object) -> tuple[str, str]:
@@ -143,7 +118,7 @@ def test_a_name_that_means_nothing_here_is_refused_with_its_place(mine: Datasets
     assert refusal(mine, dataset="birds@7") == ("/dataset", "not_found")
     mine.add({"a": "one"})
     assert refusal(mine, dataset="birds@1") == ("/dataset", "not_ready")
-    put(mine, "b")
+    mine.put("b")
     assert refusal(mine, dataset="birds@2") == ("/dataset", "not_ready")
 
 
@@ -204,9 +179,9 @@ def test_what_a_job_needs_is_not_deleted(mine: Datasets, node: str) -> None:
 
 
 def test_files_are_added_one_by_one_and_committed(mine: Datasets, node: str) -> None:
-    assert put(mine, "train/a.png", "one").version == 1
-    put(mine, "train/b.png", "two")
-    put(mine, "train/a.png", "other")
+    assert mine.put("train/a.png", "one").version == 1
+    mine.put("train/b.png", "two")
+    mine.put("train/a.png", "other")
     open_one = mine.version(1)
     assert (open_one.state, open_one.num_files, open_one.num_bytes) == (DatasetState.UPLOADING, 2, 8)
     assert mine.settle() == 0
@@ -216,7 +191,7 @@ def test_files_are_added_one_by_one_and_committed(mine: Datasets, node: str) -> 
     mine.validate(node)
     with pytest.raises(Conflict, match="no version"), mine.world.db.begin() as tx:
         commit_version(tx, mine.project, "birds", now=mine.world.now, max_queued=NO_LIMIT)
-    assert put(mine, "c").version == 2, "a new file opens a new version"
+    assert mine.put("c").version == 2, "a new file opens a new version"
     with mine.world.db.read() as tx:
         assert [file.path for file in list_files(tx, mine.project, "birds", 1).data] == ["train/a.png", "train/b.png"]
         assert get_file(tx, mine.project, "birds", "latest", "train/a.png").size == 5
@@ -224,9 +199,9 @@ def test_files_are_added_one_by_one_and_committed(mine: Datasets, node: str) -> 
 
 @pytest.mark.parametrize(("first", "second"), [("A/x", "a/X"), ("a", "a/b"), ("straße", "STRASSE")])
 def test_paths_that_are_one_on_some_disk_do_not_lie_together(mine: Datasets, first: str, second: str) -> None:
-    put(mine, first)
+    mine.put(first)
     with pytest.raises(InvalidInput):
-        put(mine, second)
+        mine.put(second)
     with pytest.raises(InvalidInput) as refused:
         mine.add({first: "1", second: "2"})
     assert refused.value.problems[0].pointer in ("/files/0/path", "/files/1/path")
@@ -234,8 +209,8 @@ def test_paths_that_are_one_on_some_disk_do_not_lie_together(mine: Datasets, fir
 
 
 def test_a_folder_over_a_file_is_found_when_it_is_committed(mine: Datasets) -> None:
-    put(mine, "a/b")
-    put(mine, "a")
+    mine.put("a/b")
+    mine.put("a")
     with pytest.raises(InvalidInput, match="folder"), mine.world.db.begin() as tx:
         commit_version(tx, mine.project, "birds", now=mine.world.now, max_queued=NO_LIMIT)
     assert mine.version(1).state is DatasetState.UPLOADING, "nothing is lost"
@@ -268,66 +243,6 @@ def test_lists_go_page_by_page(mine: Datasets, node: str) -> None:
         assert (found.latest, [item.number for item in found.versions]) == (3, [3, 2, 1])
 
 
-def prepare(mine: Datasets, **changes: object) -> int:
-    request = PrepareRequest.model_validate({"steps": [{"do": "copy"}], "seed": 3, **changes})
-    with mine.world.db.begin() as tx:
-        return prepare_version(tx, mine.project, "birds", request, now=mine.world.now, max_queued=NO_LIMIT).number
-
-
-def leave(mine: Datasets, node: str, *paths: str, reason: Reason = Reason.COMPLETED) -> None:
-    """The next job, a preparation, leaves these artifacts and ends."""
-    held = mine.world.run(node, (0,))
-    assert held.spec.recipe == "dataset-preparation"
-    assert held.datasets["training"].files
-    files = [ManifestFile(path=path, size=1, sha256=described(path, "y").sha256) for path in paths]
-    with mine.world.fenced(held) as (tx, fence):
-        for file in files:
-            note_blob(tx, file.sha256, file.size, mine.world.now)
-        commit_artifacts(tx, fence, ArtifactsRequest(manifest=Manifest(files=tuple(files))), mine.world.now)
-    mine.world.finish(held, reason, message="step 1: no column 'x'")
-    mine.settle()
-
-
-def test_a_preparation_makes_a_version_that_knows_where_it_comes_from(mine: Datasets, node: str) -> None:
-    first = mine.ready(node, {"rows.csv": "a"})
-    number = prepare(mine)
-    made = mine.version(number)
-    assert (made.state, made.number) == (DatasetState.UPLOADING, 2)
-    assert made.lineage is not None
-    assert (made.lineage.dataset, made.lineage.version, made.lineage.digest, made.lineage.seed) == ("birds", 1, first.digest, 3)
-    assert put(mine, "other.csv").version == 3, "uploads do not go into what a job makes"
-    leave(mine, node, "data/train.csv", "data/test.csv", "preparation.json")
-    validating = mine.version(2)
-    assert (validating.state, validating.num_files) == (DatasetState.VALIDATING, 2)
-    held = mine.validate(node)
-    assert [file.path for file in held.datasets["training"].files] == ["test.csv", "train.csv"]
-    ready = mine.version(2)
-    assert (ready.state, ready.lineage) == (DatasetState.READY, made.lineage)
-
-
-def test_a_preparation_that_fails_or_leaves_nothing_is_an_invalid_version(mine: Datasets, node: str) -> None:
-    mine.ready(node, {"rows.csv": "a"})
-    failed = prepare(mine)
-    leave(mine, node, reason=Reason.INVALID_DATA)
-    assert mine.version(failed).message == "its preparation failed: step 1: no column 'x'"
-    empty = prepare(mine, **{"as": "fewer-birds"})
-    leave(mine, node, "preparation.json")
-    with mine.world.db.read() as tx:
-        version = get_dataset(tx, mine.project, "fewer-birds").versions[0]
-    assert (empty, version.state, version.message) == (1, DatasetState.INVALID, "the preparation left no files")
-
-
-def test_a_preparation_of_what_is_not_ready_is_refused(mine: Datasets) -> None:
-    with pytest.raises(NotFound):
-        prepare(mine)
-    mine.add({"a": "one"})
-    with pytest.raises(InvalidInput) as refused:
-        prepare(mine, version=1)
-    assert refused.value.problems[0].pointer == "/version"
-    with mine.world.db.read() as tx:
-        assert len(get_dataset(tx, mine.project, "birds").versions) == 1
-
-
 def test_bytes_of_versions_are_kept_and_those_of_deleted_ones_go(
     mine: Datasets, node: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -352,7 +267,7 @@ def test_a_full_queue_refuses_a_version_and_leaves_nothing(mine: Datasets, node:
     version = mine.ready(node, {"a": "one"})
     assert mine.world.job(version.job_id or "").state is JobState.SUCCEEDED
     mine.world.submit()
-    put(mine, "b")
+    mine.put("b")
     with pytest.raises(TooManyQueued), mine.world.db.begin() as tx:
         commit_version(tx, mine.project, "birds", now=mine.world.now, max_queued=1)
     assert mine.version(2).state is DatasetState.UPLOADING
