@@ -172,7 +172,7 @@ def finish_attempt(request: Request, token: LeaseToken, attempt_id: AttemptId, b
     wanted = parse(FinishRequest, body)
     with state.db.begin() as tx:
         reply = finish(tx, attempt_id, token, wanted, state.clock.now())
-        settle_datasets(tx, state.clock.now())
+        settle_datasets(tx, state.clock.now(), job_id=reply.job_id)
         hit("finish.before_commit")
     hit("finish.after_commit")
     state.live.notify(reply.job_id)

@@ -41,9 +41,10 @@ _WAITING = (
 )
 
 
-def settle_datasets(tx: Connection, now: datetime) -> int:
-    """Settles every version whose job has ended; how many there were."""
-    waiting = tx.execute(_WAITING).all()
+def settle_datasets(tx: Connection, now: datetime, *, job_id: str | None = None) -> int:
+    """Settles every version whose job has ended, or those of one job; how many there were."""
+    query = _WAITING if job_id is None else _WAITING.where(jobs.c.id == job_id)
+    waiting = tx.execute(query).all()
     for row in waiting:
         if row.state == DatasetState.VALIDATING:
             _judge(tx, row)
