@@ -14,6 +14,7 @@ from api.openapi import body_of
 from api.respond import json_response
 from api.strict_route import StrictRoute
 from core.access.keys import Caller
+from core.datasets.resolve import resolve_datasets
 from core.failpoints import hit
 from core.jobs.cancel import cancel
 from core.jobs.experience import estimate, queue_ahead
@@ -106,11 +107,12 @@ def validate_spec(request: Request, caller: Reader, body: JsonBody) -> Response:
     spec = parse_spec(body)
     check_available(spec)
     with state.db.read() as tx:
+        meant, _ = resolve_datasets(tx, caller.project_id, spec, lock=False)
         report = ValidationReport(
-            spec=spec,
-            waiting_for=waiting_for(tx, spec),
-            queue=queue_ahead(tx, spec),
-            estimate=estimate(tx, caller.project_id, spec),
+            spec=meant,
+            waiting_for=waiting_for(tx, meant),
+            queue=queue_ahead(tx, meant),
+            estimate=estimate(tx, caller.project_id, meant),
         )
     return json_response(report)
 
