@@ -1,8 +1,6 @@
 """Puts what a spec refers to on this node: datasets and base models, in a cache that concurrent jobs share."""
 
 import fcntl
-import hashlib
-import json
 import shutil
 import sys
 import threading
@@ -10,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from core.manifest import Manifest, ManifestError, ManifestFile, seal, verify
+from core.manifest import Manifest, ManifestError, ManifestFile, content_key, seal, verify
 from core.spec import BuiltinDataset, Dataset, JobSpec, PathModel
 from core.states import Reason
 from core.wire.worker import ModelSource
@@ -109,12 +107,6 @@ class Materialiser:
                 self._check()
                 pause.wait(LOCK_PAUSE_SECONDS)
             yield
-
-
-def content_key(files: tuple[ManifestFile, ...]) -> str:
-    """A name for exactly these files."""
-    text = json.dumps(sorted((file.path, file.size, file.sha256) for file in files))
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _try_lock(fd: int) -> bool:
