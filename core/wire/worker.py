@@ -75,7 +75,7 @@ class CheckpointSource(WireModel):
 class ModelSource(WireModel):
     """The package that ``base_model`` names."""
 
-    job_id: str
+    job_id: str | None = Field(default=None, description="the job that made it; null for uploaded files")
     files: tuple[ManifestFile, ...]
 
 
