@@ -21,6 +21,7 @@ from core.jobs.queries import job_json, list_jobs
 from core.jobs.resume import resume
 from core.jobs.submit import check_available, submit
 from core.jobs.waiting import waiting_for
+from core.models.references import find_base_version, settled
 from core.recipes import RECIPES, parse_spec
 from core.states import JobState
 from core.wire.base import Page
@@ -105,6 +106,7 @@ def validate_spec(request: Request, caller: Reader, body: JsonBody) -> Response:
     spec = parse_spec(body)
     check_available(spec)
     with state.db.read() as tx:
+        spec = settled(spec, find_base_version(tx, caller.project_id, spec, locked=False))
         waits_for = waiting_for(tx, spec)
     return json_response(ValidationReport(spec=spec, waiting_for=waits_for))
 
