@@ -16,6 +16,7 @@ from api.strict_route import StrictRoute
 from core.access.keys import Caller
 from core.failpoints import hit
 from core.jobs.cancel import cancel
+from core.jobs.experience import estimate, queue_ahead
 from core.jobs.pause import pause
 from core.jobs.queries import job_json, list_jobs
 from core.jobs.resume import resume
@@ -101,14 +102,19 @@ def submit_job(request: Request, caller: Submitter, body: JsonBody, idempotency_
     openapi_extra=body_of(description="a job spec"),
 )
 def validate_spec(request: Request, caller: Reader, body: JsonBody) -> Response:
-    """Answers the effective spec, every default filled in, or every error at once."""
+    """Answers the effective spec, every default filled in, with an outlook on its time, memory and queue; or every error at once."""
     state = state_of(request)
     spec = parse_spec(body)
     check_available(spec)
     with state.db.read() as tx:
         spec = settled(spec, find_base_version(tx, caller.project_id, spec, locked=False))
-        waits_for = waiting_for(tx, spec)
-    return json_response(ValidationReport(spec=spec, waiting_for=waits_for))
+        report = ValidationReport(
+            spec=spec,
+            waiting_for=waiting_for(tx, spec),
+            queue=queue_ahead(tx, spec),
+            estimate=estimate(tx, caller.project_id, spec),
+        )
+    return json_response(report)
 
 
 @router.get("", summary="List jobs, newest first", response_model=Page[Job], responses=ERRORS())
