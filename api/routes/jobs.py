@@ -14,6 +14,7 @@ from api.openapi import body_of
 from api.respond import json_response
 from api.strict_route import StrictRoute
 from core.access.keys import Caller
+from core.datasets.resolve import resolve_datasets
 from core.failpoints import hit
 from core.jobs.cancel import cancel
 from core.jobs.experience import estimate, queue_ahead
@@ -107,12 +108,13 @@ def validate_spec(request: Request, caller: Reader, body: JsonBody) -> Response:
     spec = parse_spec(body)
     check_available(spec)
     with state.db.read() as tx:
-        spec = settled(spec, find_base_version(tx, caller.project_id, spec, locked=False))
+        meant, _ = resolve_datasets(tx, caller.project_id, spec, lock=False)
+        meant = settled(meant, find_base_version(tx, caller.project_id, spec, locked=False))
         report = ValidationReport(
-            spec=spec,
-            waiting_for=waiting_for(tx, spec),
-            queue=queue_ahead(tx, spec),
-            estimate=estimate(tx, caller.project_id, spec),
+            spec=meant,
+            waiting_for=waiting_for(tx, meant),
+            queue=queue_ahead(tx, meant),
+            estimate=estimate(tx, caller.project_id, meant),
         )
     return json_response(report)
 
