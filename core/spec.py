@@ -158,6 +158,9 @@ class JobSpec(Strict):
     recipe: str
     dataset: Dataset | None = None
     base_model: BaseModelReference | None = None
+    register_as: ResourceName | None = Field(
+        default=None, description="when the job succeeds, its package becomes the next version of the model of this name"
+    )
     data: Section = Section()
     model: Section = Section()
     fine_tuning: Section | None = None

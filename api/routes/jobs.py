@@ -23,6 +23,7 @@ from core.jobs.queries import job_json, list_jobs
 from core.jobs.resume import resume
 from core.jobs.submit import check_available, submit
 from core.jobs.waiting import waiting_for
+from core.models.references import find_base_version, settled
 from core.recipes import RECIPES, parse_spec
 from core.states import JobState
 from core.wire.base import Page
@@ -108,6 +109,7 @@ def validate_spec(request: Request, caller: Reader, body: JsonBody) -> Response:
     check_available(spec)
     with state.db.read() as tx:
         meant, _ = resolve_datasets(tx, caller.project_id, spec, lock=False)
+        meant = settled(meant, find_base_version(tx, caller.project_id, spec, locked=False))
         report = ValidationReport(
             spec=meant,
             waiting_for=waiting_for(tx, meant),

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, delete, exists, select
 from core.artifacts.store import ByteStore
 from core.db.dataset_tables import dataset_files
 from core.db.engine import Database
+from core.db.model_tables import model_files
 from core.db.tables import artifacts, blobs, checkpoint_blobs, log_streams
 from core.db.upload_tables import uploads
 
@@ -39,6 +40,7 @@ def _forget(db: Database, before: datetime) -> list[str]:
         blobs.c.created_at < before,
         ~exists().where(checkpoint_blobs.c.sha256 == blobs.c.sha256),
         ~exists().where(artifacts.c.sha256 == blobs.c.sha256),
+        ~exists().where(model_files.c.sha256 == blobs.c.sha256),
         ~exists().where(dataset_files.c.sha256 == blobs.c.sha256),
         ~exists().where(log_streams.c.blob_sha256 == blobs.c.sha256),
     ]

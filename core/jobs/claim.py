@@ -16,10 +16,11 @@ from core.jobs.fitting import fitting
 from core.jobs.journal import Entry
 from core.jobs.leases import lease_sha256, new_lease_token
 from core.jobs.transitions import create_attempt, move_job
+from core.models.references import version_source
 from core.recipes import parse_spec
-from core.spec import JobModel
+from core.spec import JobModel, JobSpec, NamedModel
 from core.states import JobState
-from core.wire.worker import Claim, ClaimRequest
+from core.wire.worker import Claim, ClaimRequest, ModelSource
 
 # A drain must wait for this claim or be seen by it, else the new attempt would never be told.
 _WORKER = (
@@ -73,7 +74,13 @@ def _grant(
         spec=spec,
         devices=devices,
         checkpoints=sources_for(tx, job.id) if number > 1 else (),
-        base_model=model_source(tx, job.project_id, spec.base_model.job) if isinstance(spec.base_model, JobModel) else None,
+        base_model=_base_model(tx, job, spec),
         datasets=dataset_sources(tx, job.id),
         seconds_left=left,
     )
+
+
+def _base_model(tx: Connection, job: AnyRow, spec: JobSpec) -> ModelSource | None:
+    if isinstance(spec.base_model, JobModel):
+        return model_source(tx, job.project_id, spec.base_model.job)
+    return version_source(tx, job.id) if isinstance(spec.base_model, NamedModel) else None

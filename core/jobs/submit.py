@@ -11,6 +11,7 @@ from core.errors import InvalidInput, NotAvailable, Problem, TooManyQueued
 from core.ids import new_id
 from core.jobs.journal import Entry
 from core.jobs.transitions import create_job
+from core.models.references import find_base_version, note_models, settled
 from core.spec import JobModel, JobSpec
 from core.states import JobState
 
@@ -30,12 +31,14 @@ def check_available(spec: JobSpec) -> None:
 def submit(tx: Connection, *, project_id: str, spec: JobSpec, now: datetime, max_queued: int) -> str:
     """Stores the job, queued, and answers its id.
 
-    NotAvailable as ``check_available``; InvalidInput when ``base_model`` names no finished job of this project, or a dataset
-    is named that it has not or that is not ready; TooManyQueued when the project has ``max_queued`` queued jobs.
+    NotAvailable as ``check_available``; InvalidInput when ``base_model`` names no finished job or model of this project, or a
+    dataset is named that it has not or that is not ready; TooManyQueued when the project has ``max_queued`` queued jobs.
     """
     check_available(spec)
     check_base_model(tx, project_id, spec)
     spec, reads = resolve_datasets(tx, project_id, spec, lock=True)
+    base = find_base_version(tx, project_id, spec)
+    spec = settled(spec, base)
     if tx.scalar(_IS_FULL, {"project": project_id, "limit": max_queued - 1}) is not None:
         raise TooManyQueued
     job_id = new_id("job")
@@ -56,6 +59,7 @@ def submit(tx: Connection, *, project_id: str, spec: JobSpec, now: datetime, max
     note_reads(tx, job_id, reads)
     if spec.labels:
         tx.execute(insert(job_labels), [{"job_id": job_id, "key": key, "value": value} for key, value in spec.labels.items()])
+    note_models(tx, job_id, spec, base)
     return job_id
 
 

@@ -81,7 +81,7 @@ class ContentSource(WireModel):
 class ModelSource(ContentSource):
     """The package that ``base_model`` names."""
 
-    job_id: str
+    job_id: str | None = Field(default=None, description="the job that made it; null for uploaded files")
 
 
 class Claim(WireModel):
