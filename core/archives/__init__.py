@@ -9,8 +9,9 @@ from typing import BinaryIO, Literal
 
 from core.archives.entries import Entry
 from core.archives.rules import ArchiveRules, BadArchive
+from core.archives.tally import Contents, Tally
 from core.archives.tar_reader import gzipped_tar_entries, tar_entries
-from core.archives.tree import Contents, unpacked_tree
+from core.archives.tree import unpacked_tree
 from core.archives.zip_reader import zip_entries
 
 __all__ = ["ArchiveRules", "BadArchive", "Contents", "Kind", "extract"]
@@ -30,10 +31,22 @@ def extract(archive: Path, target: Path, rules: ArchiveRules | None = None, *, k
         found, entries = _recognise(file)
         if kind is not None and found != kind:
             raise BadArchive(f"this is called a {kind} archive but is a {found} archive")
+        if found == "tar":
+            _survey(entries(file, rules), rules)
+            file.seek(0)
         with unpacked_tree(target, rules) as tree:
             for entry in entries(file, rules):
                 tree.add(entry)
     return tree.contents
+
+
+def _survey(entries: Iterator[Entry], rules: ArchiveRules) -> None:
+    """A tar has no directory: a first pass that writes nothing spares the disk the files of an archive that is bad near its end."""
+    tally = Tally(rules)
+    for entry in entries:
+        tally.note(entry)
+        for piece in entry.pieces:
+            tally.note_bytes(len(piece), entry)
 
 
 def _recognise(file: BinaryIO) -> tuple[Kind, Reader]:
