@@ -107,5 +107,8 @@ RawBody = Annotated[bytes, Depends(_limited_body)]
 
 JobId = Annotated[str, Path(max_length=64, description="a job's id, `job_...`", examples=["job_01jd3v4n8m0000000000000000"])]
 AttemptId = Annotated[str, Path(max_length=64, description="an attempt's id, `att_...`")]
+Sha256 = Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="SHA-256 of the whole object, in lower-case hex")]
+Offset = Annotated[int, Query(ge=0, le=2**53, description="where the body begins in the whole")]
+Size = Annotated[int, Query(ge=0, le=2**53, description="bytes of the whole object")]
 Limit = Annotated[int, Query(ge=1, le=200, description="how many at most")]
 After = Annotated[str | None, Query(max_length=64, description="the last id of the page before")]

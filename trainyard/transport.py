@@ -5,7 +5,7 @@ a refused connection and the answers 429 and 503 mean that nothing was done, so 
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -39,7 +39,7 @@ class Call:
     method: str
     path: str
     params: Parameters | None = None
-    body: bytes | None = None
+    body: bytes | Iterable[bytes] | None = None  # pieces are asked for anew at every try
     headers: Mapping[str, str] | None = None
     is_repeatable: bool = True
     patience: float | None = None  # seconds to wait for bytes, where that is not the transport's usual

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from core.manifest import Manifest, ManifestError, ManifestFile, seal, verify
-from core.spec import BuiltinDataset, Dataset, JobSpec, PathModel
+from core.spec import BuiltinDataset, Dataset, JobSpec, PathDataset, PathModel
 from core.states import Reason
 from core.wire.worker import ModelSource
 from worker.download import Downloader
@@ -44,7 +44,9 @@ class Materialiser:
             return None
         if isinstance(dataset, BuiltinDataset):
             return self._builtin(dataset.builtin)
-        return self._local(Path(dataset.path), "dataset.path", may_be_file=True)
+        if isinstance(dataset, PathDataset):
+            return self._local(Path(dataset.path), "dataset.path", may_be_file=True)
+        raise CannotPrepare(Reason.PROTOCOL, "the claim does not say where the dataset lies")
 
     def base_model(self, spec: JobSpec, source: ModelSource | None) -> Path | None:
         """The folder of the package to start from."""

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, delete, exists, select
 from core.artifacts.store import ByteStore
 from core.db.engine import Database
 from core.db.tables import artifacts, blobs, checkpoint_blobs, log_streams
+from core.db.upload_tables import uploads
 
 GRACE = timedelta(hours=24)  # between an upload and the manifest that names it may lie a long outage
 _BATCH = 500
@@ -44,4 +45,6 @@ def _forget(db: Database, before: datetime) -> list[str]:
     if not candidates:
         return []
     with db.begin() as tx:
-        return list(tx.scalars(delete(blobs).where(blobs.c.sha256.in_(candidates), *unused).returning(blobs.c.sha256)))
+        removed = list(tx.scalars(delete(blobs).where(blobs.c.sha256.in_(candidates), *unused).returning(blobs.c.sha256)))
+        tx.execute(delete(uploads).where(uploads.c.sha256.in_(removed)))  # who wants to use them sends them again
+    return removed

@@ -133,11 +133,6 @@ class LogReply(WireModel):
     is_truncated: bool = False
 
 
-class BlobReply(WireModel):
-    offset: int = Field(description="bytes that are durable")
-    is_complete: bool
-
-
 class CheckpointRequest(WireRequest):
     step: int = Field(ge=0, le=2**31 - 1)
     manifest: Manifest

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from sqlalchemy import delete
 
-from core.db.base import metadata
 from core.db.engine import Database
+from core.db.schema import metadata
 from tests.bed.databases import BACKENDS, Backend, Databases
 from tests.ledger.world import World
 
