@@ -87,6 +87,7 @@ class WorkerSettings(_FromEnvironment):
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     cpu_slots: int = Field(default=2, ge=1, le=64, description="devices of a node without GPUs")
     data_roots: tuple[Path, ...] = Field(default=(), description="folders that specs may name in dataset.path and base_model.path")
+    wheels_dir: Path | None = Field(default=None, description="folder of wheels: scripts' requirements come from there and nowhere else")
     launch: Literal["warm", "cold"] = "warm"
     poll_seconds: float = Field(default=5.0, gt=0, le=300)
     stop_grace_seconds: float = Field(default=60.0, gt=0, le=3600, description="from asking the ranks to stop to killing them")

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, text, union_all
 
@@ -40,25 +41,34 @@ def require_blobs(tx: Connection, files: Iterable[ManifestFile]) -> None:
 
 
 def readable_size(tx: Connection, fence: Fence, sha256: str) -> int:
-    """Size of a blob that the attempt may download: of a checkpoint of its job, or of the package it starts from. Else NotFound."""
+    """Size of a blob that the attempt may download: of a checkpoint of its job, of the package it starts from, or the code
+    that its spec names. Else NotFound."""
     of_checkpoint = (
         select(checkpoint_blobs.c.sha256)
         .join(checkpoints, checkpoints.c.id == checkpoint_blobs.c.checkpoint_id)
         .where(checkpoints.c.job_id == fence.job_id, checkpoint_blobs.c.sha256 == sha256)
     )
+    spec = _spec(tx, fence)
     of_package = (
         select(artifacts.c.sha256)
         .join(jobs, jobs.c.id == artifacts.c.job_id)
-        .where(artifacts.c.sha256 == sha256, jobs.c.id == _base_model(tx, fence), jobs.c.project_id == fence.project_id)
+        .where(artifacts.c.sha256 == sha256, jobs.c.id == _named(spec, "base_model", "job"), jobs.c.project_id == fence.project_id)
     )
-    size: int | None = tx.scalar(select(blobs.c.size).where(blobs.c.sha256.in_(union_all(of_checkpoint, of_package))))
+    # Proven when the job was submitted.
+    is_code = sha256 == _named(spec, "code", "sha256")
+    readable = blobs.c.sha256 == sha256 if is_code else blobs.c.sha256.in_(union_all(of_checkpoint, of_package))
+    size: int | None = tx.scalar(select(blobs.c.size).where(readable))
     if size is None:
         raise NotFound
     return size
 
 
-def _base_model(tx: Connection, fence: Fence) -> str | None:
-    """The job whose package the attempt's own job starts from."""
-    spec = json.loads(tx.scalars(select(jobs.c.spec).where(jobs.c.id == fence.job_id)).one())
-    job_id = (spec.get("base_model") or {}).get("job")
-    return job_id if isinstance(job_id, str) else None
+def _spec(tx: Connection, fence: Fence) -> dict[str, Any]:
+    spec: dict[str, Any] = json.loads(tx.scalars(select(jobs.c.spec).where(jobs.c.id == fence.job_id)).one())
+    return spec
+
+
+def _named(spec: dict[str, Any], section: str, key: str) -> str | None:
+    """What a reference of the attempt's own spec names: the job whose package it starts from, the archive of its code."""
+    value = (spec.get(section) or {}).get(key)
+    return value if isinstance(value, str) else None

@@ -4,11 +4,14 @@ from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, insert, select, text
 
+from core.artifacts.uploads import require_uploads
 from core.db.tables import job_labels, jobs
 from core.errors import InvalidInput, NotAvailable, Problem, TooManyQueued
 from core.ids import new_id
 from core.jobs.journal import Entry
 from core.jobs.transitions import create_job
+from core.manifest import ManifestFile
+from core.recipes.script import ScriptSpec, UploadedCode
 from core.spec import JobModel, JobSpec
 from core.states import JobState
 
@@ -21,6 +24,8 @@ def check_available(spec: JobSpec) -> None:
     problems = []
     if spec.resources.nodes > 1:
         problems.append(Problem("/resources/nodes", "jobs on more than one node are not available yet", "not_available"))
+    if isinstance(spec, ScriptSpec) and spec.isolation == "strict":
+        problems.append(Problem("/isolation", "no worker of this version offers strict isolation", "not_available"))
     if problems:
         raise NotAvailable(problems=problems)
 
@@ -28,11 +33,13 @@ def check_available(spec: JobSpec) -> None:
 def submit(tx: Connection, *, project_id: str, spec: JobSpec, now: datetime, max_queued: int) -> str:
     """Stores the job, queued, and answers its id.
 
-    NotAvailable as ``check_available``; InvalidInput when ``base_model`` names no finished job of this project;
+    NotAvailable as ``check_available``; InvalidInput when ``base_model`` names no finished job of this project, or
+    ``code`` an archive that this project has not uploaded;
     TooManyQueued when the project has ``max_queued`` queued jobs.
     """
     check_available(spec)
     check_base_model(tx, project_id, spec)
+    check_code(tx, project_id, spec)
     if tx.scalar(_IS_FULL, {"project": project_id, "limit": max_queued - 1}) is not None:
         raise TooManyQueued
     job_id = new_id("job")
@@ -63,3 +70,10 @@ def check_base_model(tx: Connection, project_id: str, spec: JobSpec) -> None:
         raise InvalidInput(problems=[Problem("/base_model/job", "there is no such job", "not_found")])
     if state != JobState.SUCCEEDED:
         raise InvalidInput(problems=[Problem("/base_model/job", f"the job is {state}; only a succeeded one has a model", "not_succeeded")])
+
+
+def check_code(tx: Connection, project_id: str, spec: JobSpec) -> None:
+    """InvalidInput unless this project has uploaded the archive that ``code`` names."""
+    if isinstance(spec, ScriptSpec) and isinstance(spec.code, UploadedCode):
+        archive = ManifestFile(path="code", size=spec.code.size, sha256=spec.code.sha256)
+        require_uploads(tx, project_id, [archive], pointer="/code")

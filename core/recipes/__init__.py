@@ -9,6 +9,7 @@ from core.recipes.causal_language_modeling import CausalLanguageModelingSpec
 from core.recipes.image_classification import ImageClassificationSpec
 from core.recipes.masked_language_modeling import MaskedLanguageModelingSpec
 from core.recipes.recommendation import RecommendationSpec
+from core.recipes.script import ScriptSpec
 from core.recipes.scripted import ScriptedSpec
 from core.recipes.speech_recognition import SpeechRecognitionSpec
 from core.recipes.tabular import TabularSpec
@@ -20,6 +21,7 @@ AnyJobSpec = Annotated[
     CausalLanguageModelingSpec
     | ImageClassificationSpec
     | RecommendationSpec
+    | ScriptSpec
     | ScriptedSpec
     | SpeechRecognitionSpec
     | TabularSpec
