@@ -19,6 +19,7 @@ TrainyardError
 ├── TooLarge                413
 ├── DigestMismatch          422
 └── Unavailable             503  try again (retryable)
+    ├── NoMasterKey         503  the server has nothing to seal secrets with; not retryable
     └── StorageFull         507
 """
 
@@ -186,6 +187,13 @@ class Unavailable(TrainyardError):
     code = "unavailable"
     status = 503
     retryable = True
+
+
+class NoMasterKey(Unavailable):
+    """This server keeps no secrets: its operator has to set TRAINYARD_MASTER_KEY."""
+
+    code = "no_master_key"
+    retryable = False
 
 
 class StorageFull(Unavailable):

@@ -59,6 +59,9 @@ class ApiSettings(_FromEnvironment):
     max_log_bytes_per_attempt: int = Field(default=64 * MIB, ge=1024)
     max_queued_jobs_per_project: int = Field(default=20_000, ge=1)
     idempotency_hours: int = Field(default=72, ge=1)
+    master_key: SecretStr | None = Field(
+        default=None, min_length=32, description="what project secrets are sealed with; keep it apart from the ledger's backups"
+    )
 
     @property
     def is_public(self) -> bool:

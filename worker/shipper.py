@@ -102,7 +102,7 @@ class Shipper:
         if progress and progress.checkpoint_step != self._checkpoint_step:
             self._checkpoint_step = progress.checkpoint_step
             self._checkpoint_seen()
-        return self._logs.send_some(self._api, self._patience) or batch is not None
+        return self._logs.send_some(self._api, self._patience, is_over=self._closing.is_set()) or batch is not None
 
     def report_phase(self, phase: Phase) -> None:
         """A phase that the supervisor itself is in; call it when the thread has ended."""

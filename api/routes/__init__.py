@@ -17,6 +17,7 @@ from api.routes import (
     logs,
     metrics,
     recipes,
+    secrets,
     uploads,
     worker_bytes,
     worker_side,
@@ -25,7 +26,22 @@ from api.routes import (
 
 PREFIX = "/v1"
 # In the order in which the API document lists them.
-VERSIONED = (jobs, attempts, events, metrics, logs, checkpoints, artifacts, uploads, recipes, workers, keys, worker_side, worker_bytes)
+VERSIONED = (
+    jobs,
+    attempts,
+    events,
+    metrics,
+    logs,
+    checkpoints,
+    artifacts,
+    uploads,
+    recipes,
+    secrets,
+    workers,
+    keys,
+    worker_side,
+    worker_bytes,
+)
 
 
 def install_routes(app: FastAPI) -> None:

@@ -1,6 +1,6 @@
 """Every table there is. Whoever needs the metadata whole takes it from here: a table that nobody has imported is not in it."""
 
-from core.db import tables, upload_tables
+from core.db import secret_tables, tables, upload_tables
 from core.db.base import metadata
 
-__all__ = ["metadata", "tables", "upload_tables"]
+__all__ = ["metadata", "secret_tables", "tables", "upload_tables"]

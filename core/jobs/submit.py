@@ -4,6 +4,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, insert, select, text
 
+from core.access.project_secrets import require_secrets
 from core.artifacts.uploads import require_uploads
 from core.db.tables import job_labels, jobs
 from core.errors import InvalidInput, NotAvailable, Problem, TooManyQueued
@@ -39,7 +40,7 @@ def submit(tx: Connection, *, project_id: str, spec: JobSpec, now: datetime, max
     """
     check_available(spec)
     check_base_model(tx, project_id, spec)
-    check_code(tx, project_id, spec)
+    check_script(tx, project_id, spec)
     if tx.scalar(_IS_FULL, {"project": project_id, "limit": max_queued - 1}) is not None:
         raise TooManyQueued
     job_id = new_id("job")
@@ -72,8 +73,10 @@ def check_base_model(tx: Connection, project_id: str, spec: JobSpec) -> None:
         raise InvalidInput(problems=[Problem("/base_model/job", f"the job is {state}; only a succeeded one has a model", "not_succeeded")])
 
 
-def check_code(tx: Connection, project_id: str, spec: JobSpec) -> None:
-    """InvalidInput unless this project has uploaded the archive that ``code`` names."""
+def check_script(tx: Connection, project_id: str, spec: JobSpec) -> None:
+    """InvalidInput unless this project has uploaded the archive that ``code`` names, and has every secret."""
     if isinstance(spec, ScriptSpec) and isinstance(spec.code, UploadedCode):
         archive = ManifestFile(path="code", size=spec.code.size, sha256=spec.code.sha256)
         require_uploads(tx, project_id, [archive], pointer="/code")
+    if isinstance(spec, ScriptSpec) and spec.secrets:
+        require_secrets(tx, project_id, spec.secrets)
