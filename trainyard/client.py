@@ -19,6 +19,7 @@ from core.wire.keys import ApiKey, CreatedKey, CreateKeyRequest, Scope
 from core.wire.worker import Worker
 from trainyard.downloads import Advance, download_all
 from trainyard.retrying import RetryPolicy
+from trainyard.script_calls import ScriptCalls
 from trainyard.settings import find_settings
 from trainyard.specs import SpecLike, spec_text
 from trainyard.streams import follow
@@ -30,7 +31,7 @@ POLL_SECONDS = 30.0
 NOT_MODIFIED = 304
 
 
-class Client:
+class Client(ScriptCalls):
     """One server, one key.
 
     Without arguments it reads ``TRAINYARD_URL`` and ``TRAINYARD_API_KEY``, else it talks to the server that

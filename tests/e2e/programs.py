@@ -50,12 +50,13 @@ if run.resume_from():
     start = json.load(open(run.resume_from() / "state.json"))["step"]
 for step in range(start + 1, 7):
     run.log(step, loss=1.0 / step)
-    json.dump({"step": step}, open("state.json", "w"))
-    if step in (2, 4):
+    if os.environ["RANK"] == "0" and step in (2, 4):
+        with open("state.json", "w") as file:
+            json.dump({"step": step}, file)
         run.save_checkpoint("state.json", step=step)
     while step == 5 and start == 0:
         time.sleep(0.05)
-(run.output_dir() / "report.json").write_text(json.dumps({"start": start, "rank": os.environ.get("RANK")}))
+(run.output_dir() / f"report-{os.environ['RANK']}.json").write_text(json.dumps({"start": start, "rank": os.environ.get("RANK")}))
 """
 # Knows only a folder that it writes to; an earlier life's files lie there again.
 FOLDER_RESUMING = """

@@ -115,7 +115,7 @@ def test_a_script_that_is_killed_goes_on_from_the_checkpoint_that_it_saved(stack
     stack.kill(part, job=job)
     state = stack.wait_terminal(job, seconds=SECONDS)
     assert (state["state"], state["num_attempts"]) == ("succeeded", 2), stack.explain(job)
-    assert report(stack, job, "output/report.json") == {"start": 4, "rank": "0"}
+    assert report(stack, job, "output/report-0.json") == {"start": 4, "rank": "0"}
 
 
 def test_a_script_that_knows_only_a_folder_finds_its_files_again(stack: Stack) -> None:
