@@ -1,6 +1,9 @@
 """Scripts that were written elsewhere, from POST to artifacts, on the embedded defaults."""
 
 import json
+import os
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -166,3 +169,35 @@ def test_requirements_come_from_the_operators_wheels(stack: Stack) -> None:
     assert report(stack, job)["answer"] == 42
     _, state = failed(stack, script("", code={"files": {"train.py": ""}}, requirements=["made-up-package==2.0"]))
     assert "made-up-package==2.0" in state["failure"]["message"]
+
+
+def test_a_secret_comes_by_file_and_is_masked_wherever_it_is_printed(stack: Stack) -> None:
+    value = "correct-horse-battery"
+    answer = stack.http.put("/v1/secrets/API_TOKEN", json={"value": value})
+    assert answer.status_code == 200, answer.text
+    job, state = failed(stack, script(programs.USES_SECRET, secrets=["API_TOKEN"], launcher="python"))
+    log = stack.get(f"/v1/jobs/{job}/logs")["text"]
+    assert "the token is *********************" in log
+    assert state["failure"]["message"].endswith("could not log in with ***")
+    assert value not in json.dumps([state, stack.events(job), stack.attempts(job), log])
+    left = [path for path in stack.node_dir.rglob("*") if path.is_file() and path.suffix != ".log" and value.encode() in path.read_bytes()]
+    assert left == [], "only what the script itself printed may hold it"
+
+
+def test_the_command_line_packs_a_folder_and_runs_it(stack: Stack, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(programs.ALONE)
+    (tmp_path / "pkg").mkdir()
+    (tmp_path / "pkg" / "more.py").write_text("1")
+    environ = {**os.environ, "TRAINYARD_URL": stack.url, "TRAINYARD_API_KEY": stack.admin_key}
+    command = [sys.executable, "-m", "trainyard", "run", str(tmp_path / "train.py"), "--cpus", "1", "--launcher", "python"]
+    told = [*command, "--watch", "--json", "-e", "MY_SWITCH=on", "--", "--lr", "0.1"]
+    done = subprocess.run(told, env=environ, capture_output=True, text=True, check=False, timeout=SECONDS)
+    assert done.returncode == 0, done.stderr
+    job = json.loads(done.stdout)
+    assert job["spec"]["code"].keys() == {"sha256", "size"}
+    found = report(stack, job["id"])
+    assert found["args"] == ["--lr", "0.1"]
+    assert "MY_SWITCH" in found["names"]
+    strange = {**job["spec"], "code": {"sha256": "0" * 64, "size": 5}}
+    refused = stack.http.post("/v1/jobs", json=strange)
+    assert (refused.status_code, refused.json()["errors"][0]["code"]) == (422, "not_uploaded")

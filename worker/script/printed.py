@@ -49,7 +49,7 @@ class PrintedMetrics:
             self._step = max(0, int(values.pop(STEP)))
         if self._step is not None:
             return [Scalars(self._step, now, values)] if values else []
-        self._counts.update(values)
+        self._counts.update(values.keys())
         return [Scalars(self._counts[name], now, {name: value}) for name, value in values.items()]
 
 
