@@ -16,7 +16,8 @@ from tests.bed.servers import Servers
 from tests.bed.stack import Stack
 from tests.e2e import programs
 
-SECONDS = 120
+SECONDS = 200
+pytestmark = pytest.mark.timeout(420)  # each rank imports torch, in two lives where it is killed
 
 
 @pytest.fixture(scope="module")

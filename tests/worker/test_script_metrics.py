@@ -79,6 +79,13 @@ def test_what_is_no_event_file_is_left_alone(tmp_path: Path) -> None:
         assert [item.step for item in EventFile(tmp_path / "events").read() if item.step > 2] == []
 
 
+def test_a_pipe_in_place_of_a_file_holds_nobody_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/etc/passwd")
+    for name in ("pipe", "link", "absent"):
+        assert list(EventFile(tmp_path / name).read()) == []
+
+
 def test_lines_by_pattern_with_and_without_a_step(run_dir: RunDir) -> None:
     plain = PrintedMetrics(run_dir, [pattern("loss", r"loss[=:] ?([-0-9.e+]+)")])
     prints(run_dir, b"loss: 0.5\nnothing\nloss=2e-1 (good)\nloss: many\nloss: 0.")

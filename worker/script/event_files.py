@@ -5,11 +5,13 @@ A file is a sequence of TFRecords (length, its CRC, data, its CRC; tensorflow/co
 when it is there whole.
 """
 
+import os
+import stat
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 NAMES = "events.out.tfevents.*"
 MAX_RECORD_BYTES = 8 << 20  # larger ones are images, and are passed over
@@ -35,21 +37,32 @@ class EventFile:
     is_broken: bool = False
 
     def read(self) -> Iterator[Scalars]:
-        with self.path.open("rb") as file:
-            size, end = self.path.stat().st_size, self.offset + MAX_READ_BYTES
-            while not self.is_broken and self.offset < end:
-                file.seek(self.offset)
-                header = file.read(_HEADER.size)
-                if len(header) < _HEADER.size:
-                    return
-                length = _HEADER.unpack(header)[0]
-                after = self.offset + _HEADER.size + length + _CRC_BYTES
-                if after > size:
-                    self.is_broken = length > 1 << 40
-                    return
-                self.offset = after
-                if length <= MAX_RECORD_BYTES:
-                    yield from self._parsed(file.read(length))
+        """What is new; nothing when the file is gone, or has become something that is no file."""
+        try:
+            # The script may put a pipe there, at which a plain open would wait for ever.
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+        except OSError:
+            return
+        with open(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if stat.S_ISREG(status.st_mode):
+                yield from self._read(file, status.st_size)
+
+    def _read(self, file: BinaryIO, size: int) -> Iterator[Scalars]:
+        end = self.offset + MAX_READ_BYTES
+        while not self.is_broken and self.offset < end:
+            file.seek(self.offset)
+            header = file.read(_HEADER.size)
+            if len(header) < _HEADER.size:
+                return
+            length = _HEADER.unpack(header)[0]
+            after = self.offset + _HEADER.size + length + _CRC_BYTES
+            if after > size:
+                self.is_broken = length > 1 << 40
+                return
+            self.offset = after
+            if length <= MAX_RECORD_BYTES:
+                yield from self._parsed(file.read(length))
 
     def _parsed(self, record: bytes) -> Iterator[Scalars]:
         try:

@@ -6,6 +6,8 @@ import os
 import threading
 import time
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -89,14 +91,15 @@ class ScriptMetrics:
 
     def _from_event_files(self) -> list[Scalars]:
         for root in (self._dirs.tensorboard, self._dirs.output_data, self._dirs.code):
-            for path in sorted(root.rglob(NAMES)):
-                if len(self._files) < MAX_EVENT_FILES and path.is_file() and not path.is_symlink():
-                    self._files.setdefault(str(path), EventFile(path))
-        return [scalars for file in self._files.values() if file.path.exists() for scalars in file.read() if scalars.step >= 0]
+            # os.walk passes over folders that vanish meanwhile.
+            found = sorted(Path(folder, name) for folder, _, files in os.walk(root) for name in files if fnmatchcase(name, NAMES))
+            for path in found[:MAX_EVENT_FILES]:
+                self._files.setdefault(str(path), EventFile(path))
+        return [scalars for file in self._files.values() for scalars in file.read() if scalars.step >= 0]
 
     def _append(self, found: Sequence[Scalars]) -> None:
         """Whole lines in one write: the script may append to the same file."""
         lines = [json.dumps({"seq": 0, "step": step, "at": at, "values": values}) + "\n" for step, at, values in found]
-        descriptor = os.open(self._run_dir.metrics, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+        descriptor = os.open(self._run_dir.metrics, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
         with open(descriptor, "ab", buffering=0) as file:
             file.write("".join(lines).encode())
