@@ -2,7 +2,8 @@
 
 TrainyardError
 ├── InvalidInput            422  what was sent cannot be accepted; carries every problem at once
-│   └── NotAvailable        422  valid, but not offered by this version
+│   ├── NotAvailable        422  valid, but not offered by this version
+│   └── BadArchive          422  breaks a rule of core/archives; nothing of it was kept
 ├── Unauthenticated         401
 ├── Forbidden               403  the key lacks a scope
 ├── NotFound                404  absent, or another project's: the two look the same
@@ -70,6 +71,12 @@ class NotAvailable(InvalidInput):
     """This is valid, but this version of Trainyard does not offer it."""
 
     code = "not_available"
+
+
+class BadArchive(InvalidInput):
+    """The archive breaks a rule, and nothing of it was kept."""
+
+    code = "bad_archive"
 
 
 class Unauthenticated(TrainyardError):

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from core.archives.entries import Entry
-from core.archives.rules import ArchiveRules, BadArchive
+from core.archives.rules import ArchiveRules
 from core.archives.tally import Contents, Tally
 from core.archives.tar_reader import gzipped_tar_entries, tar_entries
 from core.archives.tree import unpacked_tree
 from core.archives.zip_reader import zip_entries
+from core.errors import BadArchive
 
 __all__ = ["ArchiveRules", "BadArchive", "Contents", "Kind", "extract"]
 

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from core.errors import InvalidInput
+from core.errors import BadArchive
 from core.manifest import check_relative_path
 
 MIB, GIB = 1 << 20, 1 << 30
@@ -13,12 +13,6 @@ MAX_NAME_BYTES = 1024
 _DEVICE = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|com[0-9\u00b9\u00b2\u00b3]|lpt[0-9\u00b9\u00b2\u00b3])\s*(\..*)?")
 _DRIVE = re.compile(r"[A-Za-z]:")
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069\ud800-\udfff]")
-
-
-class BadArchive(InvalidInput):
-    """The archive breaks a rule, and nothing of it was kept."""
-
-    code = "bad_archive"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from core.archives.entries import Entry
-from core.archives.rules import ArchiveRules, BadArchive, Names, check_name, shown
+from core.archives.rules import ArchiveRules, Names, check_name, shown
+from core.errors import BadArchive
 
 
 @dataclass(slots=True)

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple, Protocol
 
 from core.archives.entries import ArchiveBytes, Entry
-from core.archives.rules import ArchiveRules, BadArchive, shown
+from core.archives.rules import ArchiveRules, shown
+from core.errors import BadArchive
 
 BLOCK = 512
 PIECE = 256 << 10

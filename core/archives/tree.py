@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from core.archives.entries import Entry
-from core.archives.rules import ArchiveRules, BadArchive
+from core.archives.rules import ArchiveRules
 from core.archives.tally import Contents, Tally
+from core.errors import BadArchive
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

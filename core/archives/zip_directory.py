@@ -3,7 +3,7 @@
 import struct
 from typing import BinaryIO, NamedTuple
 
-from core.archives.rules import BadArchive
+from core.errors import BadArchive
 
 RECORD = struct.Struct("<4s4B4HL2L5H2L")
 END = struct.Struct("<4s4H2LH")

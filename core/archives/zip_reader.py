@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 from core.archives.entries import ArchiveBytes, Entry
-from core.archives.rules import MAX_NAME_BYTES, MIB, ArchiveRules, BadArchive, shown
+from core.archives.rules import MAX_NAME_BYTES, MIB, ArchiveRules, shown
 from core.archives.zip_directory import Record, directory
+from core.errors import BadArchive
 
 PIECE = 256 << 10
 STORED, DEFLATED = 0, 8
