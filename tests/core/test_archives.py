@@ -118,10 +118,9 @@ def test_a_hundred_thousand_and_one_entries_are_refused_quickly(kind: str, tmp_p
             for number in range(100_001):
                 file.write(named(block, f"{number:08}"))
             file.write(bytes(1024))
-    # CPU time: how fast a disk takes files is not the archive's doing.
-    start = time.process_time()
+    start = time.monotonic()
     refused(tmp_path / "a", "more than 100000 files and folders")
-    assert time.process_time() - start < 10
+    assert time.monotonic() - start < 10
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])
