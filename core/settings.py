@@ -67,6 +67,9 @@ class ApiSettings(_FromEnvironment):
     max_log_bytes_per_attempt: int = Field(default=64 * MIB, ge=1024)
     max_queued_jobs_per_project: int = Field(default=20_000, ge=1)
     idempotency_hours: int = Field(default=72, ge=1)
+    master_key: SecretStr | None = Field(
+        default=None, min_length=32, description="what project secrets are sealed with; keep it apart from the ledger's backups"
+    )
 
     @field_validator("dataset_roots")
     @classmethod
@@ -100,6 +103,7 @@ class WorkerSettings(_FromEnvironment):
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     cpu_slots: int = Field(default=2, ge=1, le=64, description="devices of a node without GPUs")
     data_roots: tuple[Path, ...] = Field(default=(), description="folders that specs may name in dataset.path and base_model.path")
+    wheels_dir: Path | None = Field(default=None, description="folder of wheels: scripts' requirements come from there and nowhere else")
     launch: Literal["warm", "cold"] = "warm"
     poll_seconds: float = Field(default=5.0, gt=0, le=300)
     stop_grace_seconds: float = Field(default=60.0, gt=0, le=3600, description="from asking the ranks to stop to killing them")

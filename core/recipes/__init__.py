@@ -11,6 +11,7 @@ from core.recipes.dataset_validation import DatasetValidationSpec
 from core.recipes.image_classification import ImageClassificationSpec
 from core.recipes.masked_language_modeling import MaskedLanguageModelingSpec
 from core.recipes.recommendation import RecommendationSpec
+from core.recipes.script import ScriptSpec
 from core.recipes.scripted import ScriptedSpec
 from core.recipes.speech_recognition import SpeechRecognitionSpec
 from core.recipes.tabular import TabularSpec
@@ -24,6 +25,7 @@ AnyJobSpec = Annotated[
     | DatasetValidationSpec
     | ImageClassificationSpec
     | RecommendationSpec
+    | ScriptSpec
     | ScriptedSpec
     | SpeechRecognitionSpec
     | TabularSpec

@@ -97,6 +97,7 @@ class Claim(WireModel):
     checkpoints: tuple[CheckpointSource, ...] = Field(default=(), description="newest first")
     base_model: ModelSource | None = None
     datasets: dict[str, ContentSource] = Field(default={}, description="the named datasets of the spec, by channel")
+    secrets: dict[str, str] = Field(default={}, repr=False, description="values of the secrets that the spec names; those there are")
     seconds_left: float | None = Field(default=None, description="of timeout_seconds, counted over all attempts")
 
 
