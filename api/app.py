@@ -21,6 +21,7 @@ from api.routes import install_routes, templates
 from api.shared_reads import SharedReads
 from api.tailer import Tailer
 from api.threads import provide_threads
+from core.access.vault import Vault
 from core.artifacts.store import FolderStore
 from core.clock import Clock, SystemClock
 from core.db.engine import Database
@@ -66,6 +67,7 @@ def assemble(settings: ApiSettings, clock: Clock) -> ApiState:
         doorbell=Doorbell(make_bell(broker_url), measures),
         store=FolderStore(settings.data_dir),
         measures=measures,
+        vault=Vault(settings.master_key.get_secret_value()) if settings.master_key else None,
     )
 
 

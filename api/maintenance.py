@@ -14,6 +14,7 @@ from typing import Self
 
 from api.deps import ApiState
 from core.artifacts.orphans import collect_orphans
+from core.datasets.settle import settle_datasets
 from core.elections import hold, resign
 from core.errors import TrainyardError
 from core.failpoints import hit
@@ -21,6 +22,7 @@ from core.ids import new_id
 from core.jobs.prune import prune_idempotency
 from core.jobs.queries import has_claimable
 from core.jobs.reap import reap
+from core.models.settle import settle_models
 from core.output.compact import compact_logs
 
 log = logging.getLogger("trainyard.api.maintenance")
@@ -82,6 +84,9 @@ class Maintenance:
         if not is_elected:
             return []
         lost = self._reap() if self._monotonic() >= self._reap_after else []
+        with self._state.db.begin() as tx:
+            settle_datasets(tx, self._state.clock.now())
+            settle_models(tx, self._state.clock.now())
         with self._state.db.read() as tx:
             is_work_waiting = has_claimable(tx)
         if lost or is_work_waiting:

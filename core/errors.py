@@ -2,7 +2,8 @@
 
 TrainyardError
 ├── InvalidInput            422  what was sent cannot be accepted; carries every problem at once
-│   └── NotAvailable        422  valid, but not offered by this version
+│   ├── NotAvailable        422  valid, but not offered by this version
+│   └── BadArchive          422  breaks a rule of core/archives; nothing of it was kept
 ├── Unauthenticated         401
 ├── Forbidden               403  the key lacks a scope
 ├── NotFound                404  absent, or another project's: the two look the same
@@ -12,13 +13,15 @@ TrainyardError
 │   ├── OffsetMismatch      409  bytes offered at the wrong place; carries the right offset
 │   ├── BlobMissing         409  a manifest names bytes that were never uploaded
 │   ├── ProtocolMismatch    409  a worker speaks another version of the lease protocol
-│   ├── UploadInProgress    409  another request is uploading the same blob for the same attempt
+│   ├── CheckFailed         409  a promotion whose condition does not hold; both numbers are in the message
+│   ├── UploadInProgress    409  another request is uploading the same object for the same owner
 │   └── RequestInFlight     409  the same Idempotency-Key is being answered right now
 ├── KeyReused               422  the Idempotency-Key was used with another body
 ├── TooManyQueued           429  the project's queue is full
 ├── TooLarge                413
 ├── DigestMismatch          422
 └── Unavailable             503  try again (retryable)
+    ├── NoMasterKey         503  the server has nothing to seal secrets with; not retryable
     └── StorageFull         507
 """
 
@@ -69,6 +72,12 @@ class NotAvailable(InvalidInput):
     """This is valid, but this version of Trainyard does not offer it."""
 
     code = "not_available"
+
+
+class BadArchive(InvalidInput):
+    """The archive breaks a rule, and nothing of it was kept."""
+
+    code = "bad_archive"
 
 
 class Unauthenticated(TrainyardError):
@@ -131,8 +140,14 @@ class BlobMissing(Conflict):
         self.missing = tuple(missing)
 
 
+class CheckFailed(Conflict):
+    """The condition of this promotion does not hold; nothing was changed."""
+
+    code = "check_failed"
+
+
 class UploadInProgress(Conflict):
-    """Another request is uploading this blob for this attempt; try again shortly."""
+    """Another request is uploading this object for you; try again shortly."""
 
     code = "upload_in_progress"
     retryable = True
@@ -186,6 +201,13 @@ class Unavailable(TrainyardError):
     code = "unavailable"
     status = 503
     retryable = True
+
+
+class NoMasterKey(Unavailable):
+    """This server keeps no secrets: its operator has to set TRAINYARD_MASTER_KEY."""
+
+    code = "no_master_key"
+    retryable = False
 
 
 class StorageFull(Unavailable):

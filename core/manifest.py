@@ -4,6 +4,7 @@ Checkpoints, artifacts and packages are all handed on this way. Nothing here exe
 """
 
 import hashlib
+import json
 import os
 import re
 import unicodedata
@@ -66,6 +67,12 @@ class Manifest(BaseModel):
         return sum(file.size for file in self.files)
 
 
+def content_key(files: Iterable[ManifestFile]) -> str:
+    """A name for exactly these files, in whatever order they come: a SHA-256 of their paths, sizes and digests."""
+    text = json.dumps(sorted((file.path, file.size, file.sha256) for file in files))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def sha256_of(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -80,7 +87,7 @@ def describe(root: Path, paths: Iterable[Path]) -> tuple[ManifestFile, ...]:
 
 def seal(root: Path, meta: dict[str, Any]) -> Manifest:
     """Makes every file below ``root`` durable, then writes its manifest there as the last file."""
-    paths = [path for path in root.rglob("*") if path.is_file() and path.name != MANIFEST]
+    paths = [path for path in root.rglob("*") if path.is_file() and path != root / MANIFEST]
     for path in paths:
         fsync(path)
     manifest = Manifest(files=describe(root, paths), meta=meta)

@@ -20,6 +20,12 @@ class SettingsError(Exception):
     """An environment variable is missing or has a value that cannot be used."""
 
 
+def _absolute(roots: tuple[Path, ...]) -> tuple[Path, ...]:
+    if any(not root.is_absolute() for root in roots):
+        raise ValueError("every root must be an absolute path")
+    return roots
+
+
 class _FromEnvironment(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TRAINYARD_", frozen=True, extra="ignore", env_ignore_empty=True)
 
@@ -56,9 +62,19 @@ class ApiSettings(_FromEnvironment):
     lease_ttl_seconds: float = Field(default=60, ge=1, le=3600)
     maintenance_seconds: float = Field(default=2.0, gt=0, le=60, description="pause between two passes of reaping and ringing")
     max_body_bytes: int = Field(default=MIB, ge=1024)
+    max_manifest_bytes: int = Field(default=32 * MIB, ge=1024, description="of a body that lists files: 100,000 of them fit")
+    dataset_roots: tuple[Path, ...] = Field(default=(), description="folders of this machine that datasets may be copied from")
     max_log_bytes_per_attempt: int = Field(default=64 * MIB, ge=1024)
     max_queued_jobs_per_project: int = Field(default=20_000, ge=1)
     idempotency_hours: int = Field(default=72, ge=1)
+    master_key: SecretStr | None = Field(
+        default=None, min_length=32, description="what project secrets are sealed with; keep it apart from the ledger's backups"
+    )
+
+    @field_validator("dataset_roots")
+    @classmethod
+    def _absolute_roots(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
+        return _absolute(value)
 
     @property
     def is_public(self) -> bool:
@@ -87,6 +103,7 @@ class WorkerSettings(_FromEnvironment):
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     cpu_slots: int = Field(default=2, ge=1, le=64, description="devices of a node without GPUs")
     data_roots: tuple[Path, ...] = Field(default=(), description="folders that specs may name in dataset.path and base_model.path")
+    wheels_dir: Path | None = Field(default=None, description="folder of wheels: scripts' requirements come from there and nowhere else")
     launch: Literal["warm", "cold"] = "warm"
     poll_seconds: float = Field(default=5.0, gt=0, le=300)
     stop_grace_seconds: float = Field(default=60.0, gt=0, le=3600, description="from asking the ranks to stop to killing them")
@@ -99,9 +116,7 @@ class WorkerSettings(_FromEnvironment):
     @field_validator("data_roots")
     @classmethod
     def _absolute_roots(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
-        if any(not root.is_absolute() for root in value):
-            raise ValueError("every root must be an absolute path")
-        return value
+        return _absolute(value)
 
     @model_validator(mode="after")
     def _api_url_has_a_scheme(self) -> Self:

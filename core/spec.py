@@ -69,7 +69,7 @@ class NamedModel(Strict):
     version: Annotated[int, Field(ge=1)] | Alias = "latest"
 
 
-def _by_key(*keys: str) -> Discriminator:
+def by_key(*keys: str) -> Discriminator:
     """Tells the members of a union apart by the one key that each has, so that errors speak of the member that was meant.
 
     A tag is written ``<key>``: it appears in pydantic's locations, and ``core.recipes`` leaves such parts out of pointers.
@@ -93,12 +93,12 @@ def _from_text(value: Any) -> Any:
 
 Dataset = Annotated[
     Annotated[BuiltinDataset, Tag("<builtin>")] | Annotated[PathDataset, Tag("<path>")] | Annotated[NamedDataset, Tag("<name>")],
-    _by_key("builtin", "path", "name"),
+    by_key("builtin", "path", "name"),
     BeforeValidator(_from_text, json_schema_input_type=str | BuiltinDataset | PathDataset | NamedDataset),
 ]
 BaseModelReference = Annotated[
     Annotated[JobModel, Tag("<job>")] | Annotated[PathModel, Tag("<path>")] | Annotated[NamedModel, Tag("<name>")],
-    _by_key("job", "path", "name"),
+    by_key("job", "path", "name"),
     BeforeValidator(_from_text, json_schema_input_type=str | JobModel | PathModel | NamedModel),
 ]
 
@@ -158,6 +158,9 @@ class JobSpec(Strict):
     recipe: str
     dataset: Dataset | None = None
     base_model: BaseModelReference | None = None
+    register_as: ResourceName | None = Field(
+        default=None, description="when the job succeeds, its package becomes the next version of the model of this name"
+    )
     data: Section = Section()
     model: Section = Section()
     fine_tuning: Section | None = None
@@ -191,6 +194,18 @@ class JobSpec(Strict):
             raise ValueError(f"a deterministic job needs a fixed value for {', '.join(auto)} instead of 'auto'")
         return self
 
+    def num_steps(self, num_training_rows: int | None) -> int | None:
+        """Optimiser steps of the whole job; None where nobody can tell before it has read its data."""
+        return None
+
     def channels(self) -> dict[str, Dataset]:
         """Every dataset that an attempt reads, by the name under which it is handed to the ranks."""
         return {} if self.dataset is None else {MAIN_CHANNEL: self.dataset}
+
+    def with_channels(self, channels: dict[str, Dataset]) -> Self:
+        """The same job reading these datasets instead; the keys are those of ``channels``."""
+        return self.model_copy(update={"dataset": channels[MAIN_CHANNEL]}) if channels else self
+
+    def channel_pointer(self, channel: str) -> str:
+        """Where in the spec this channel's dataset stands, as a JSON pointer."""
+        return "/dataset" if channel == MAIN_CHANNEL else f"/datasets/{channel}"

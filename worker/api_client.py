@@ -14,10 +14,9 @@ import httpx2
 from pydantic import BaseModel, ValidationError
 
 from core.errors import LeaseLost
-from core.wire.base import ProblemDocument
+from core.wire.base import ProblemDocument, UploadReply
 from core.wire.worker import (
     ArtifactsRequest,
-    BlobReply,
     CheckpointRequest,
     Claim,
     ClaimRequest,
@@ -183,15 +182,15 @@ class AttemptApi:
     def add_event(self, kind: str, message: str) -> None:
         self._connection.post(f"{self._base}/events", EventRequest(type=kind, message=message[:2000]))
 
-    def uploaded(self, sha256: str) -> BlobReply:
+    def uploaded(self, sha256: str) -> UploadReply:
         """How much of an object is durable in the store."""
-        return _parsed(BlobReply, self._connection.get(f"{self._base}/blobs/{sha256}/upload"))
+        return _parsed(UploadReply, self._connection.get(f"{self._base}/blobs/{sha256}/upload"))
 
-    def put_blob(self, sha256: str, content: Content, *, offset: int, size: int) -> BlobReply:
+    def put_blob(self, sha256: str, content: Content, *, offset: int, size: int) -> UploadReply:
         """Sends the bytes of the object from ``offset`` to its end."""
         params = {"offset": offset, "size": size}
         path = f"{self._base}/blobs/{sha256}"
-        return _parsed(BlobReply, self._connection.put(path, content, size=size - offset, params=params, timeout=BLOB_TIMEOUT_SECONDS))
+        return _parsed(UploadReply, self._connection.put(path, content, size=size - offset, params=params, timeout=BLOB_TIMEOUT_SECONDS))
 
     @contextmanager
     def blob(self, sha256: str, *, start: int) -> Iterator[Iterator[bytes]]:

@@ -10,13 +10,19 @@ from api.routes import (
     artifacts,
     attempts,
     checkpoints,
+    dataset_files,
+    datasets,
     events,
     health,
     jobs,
     keys,
     logs,
     metrics,
+    model_aliases,
+    models,
     recipes,
+    secrets,
+    uploads,
     worker_bytes,
     worker_side,
     workers,
@@ -24,7 +30,26 @@ from api.routes import (
 
 PREFIX = "/v1"
 # In the order in which the API document lists them.
-VERSIONED = (jobs, attempts, events, metrics, logs, checkpoints, artifacts, recipes, workers, keys, worker_side, worker_bytes)
+VERSIONED = (
+    jobs,
+    attempts,
+    events,
+    metrics,
+    logs,
+    checkpoints,
+    artifacts,
+    uploads,
+    models,
+    model_aliases,
+    datasets,
+    dataset_files,
+    recipes,
+    secrets,
+    workers,
+    keys,
+    worker_side,
+    worker_bytes,
+)
 
 
 def install_routes(app: FastAPI) -> None:

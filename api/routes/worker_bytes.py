@@ -2,10 +2,10 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Header, Path, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from api.deps import ApiState, AttemptId, JsonBody, LeaseToken, RawBody, parse, state_of
+from api.deps import ApiState, AttemptId, JsonBody, LeaseToken, ManifestBody, Offset, RawBody, Sha256, Size, parse, state_of
 from api.errors import ERRORS
 from api.openapi import body_of, bytes_body
 from api.respond import json_response
@@ -23,15 +23,12 @@ from core.jobs.leases import fence
 from core.logs import mask
 from core.metrics.append import append
 from core.output.append import MAX_APPEND, append_log
-from core.wire.base import Page, page_of
+from core.wire.base import Page, UploadReply, page_of
 from core.wire.jobs import Artifact, Checkpoint
-from core.wire.worker import ArtifactsRequest, BlobReply, CheckpointRequest, EventRequest, LogReply, MetricsRequest
+from core.wire.worker import ArtifactsRequest, CheckpointRequest, EventRequest, LogReply, MetricsRequest
 
 router = APIRouter(prefix="/worker/attempts/{attempt_id}", tags=["worker"], route_class=StrictRoute)
 
-Sha256 = Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="SHA-256 of the whole object, in lower-case hex")]
-Offset = Annotated[int, Query(ge=0, le=2**53, description="where the body begins in the whole")]
-Size = Annotated[int, Query(ge=0, le=2**53, description="bytes of the whole object")]
 Rank = Annotated[int, Path(ge=0, le=65_535)]
 StreamName = Literal["stdout", "stderr"]
 
@@ -81,7 +78,7 @@ def add_output(
 @router.put(
     "/blobs/{sha256}",
     summary="Upload an object, or go on with it",
-    response_model=BlobReply,
+    response_model=UploadReply,
     responses=ERRORS(409, 507),
     openapi_extra=bytes_body("the object from `offset` on"),
 )
@@ -92,11 +89,11 @@ async def put_blob(request: Request, attempt_id: AttemptId, sha256: Sha256, offs
     """
     state = state_of(request)
     if await run_in_threadpool(_has_blob, state, attempt_id, token, sha256, size):
-        return json_response(BlobReply(offset=size, is_complete=True))
+        return json_response(UploadReply(offset=size, is_complete=True))
     stored = await receive(request, state.store.upload(UploadKey(attempt_id, sha256), size), offset)
     if stored == size:
         await run_in_threadpool(_note_blob, state, attempt_id, token, sha256, size)
-    return json_response(BlobReply(offset=stored, is_complete=stored == size))
+    return json_response(UploadReply(offset=stored, is_complete=stored == size))
 
 
 def _has_blob(state: ApiState, attempt_id: str, token: str, sha256: str, size: int) -> bool:
@@ -118,7 +115,7 @@ def _note_blob(state: ApiState, attempt_id: str, token: str, sha256: str, size: 
         note_blob(tx, sha256, size, state.clock.now())
 
 
-@router.get("/blobs/{sha256}/upload", summary="How much of an object is uploaded", response_model=BlobReply, responses=ERRORS(409))
+@router.get("/blobs/{sha256}/upload", summary="How much of an object is uploaded", response_model=UploadReply, responses=ERRORS(409))
 def get_upload(request: Request, attempt_id: AttemptId, sha256: Sha256, token: LeaseToken) -> Response:
     """`offset` counts bytes that are durable: go on from there."""
     state = state_of(request)
@@ -126,8 +123,8 @@ def get_upload(request: Request, attempt_id: AttemptId, sha256: Sha256, token: L
         fence(tx, attempt_id, token)
         size = blob_size(tx, sha256)
     if size is not None:
-        return json_response(BlobReply(offset=size, is_complete=True))
-    return json_response(BlobReply(offset=state.store.durable_offset(UploadKey(attempt_id, sha256)), is_complete=False))
+        return json_response(UploadReply(offset=size, is_complete=True))
+    return json_response(UploadReply(offset=state.store.durable_offset(UploadKey(attempt_id, sha256)), is_complete=False))
 
 
 @router.get(
@@ -139,7 +136,7 @@ def get_upload(request: Request, attempt_id: AttemptId, sha256: Sha256, token: L
 def get_blob(
     request: Request, attempt_id: AttemptId, sha256: Sha256, token: LeaseToken, range: Annotated[str | None, Header()] = None
 ) -> Response:
-    """Objects of the job's own checkpoints and of the package that it starts from; one byte range at most."""
+    """Objects of the job's checkpoints, of the package that it starts from and of its datasets; one byte range at most."""
     state = state_of(request)
     with state.db.begin() as tx:
         size = readable_size(tx, fence(tx, attempt_id, token), sha256)
@@ -173,7 +170,7 @@ def add_checkpoint(request: Request, attempt_id: AttemptId, token: LeaseToken, b
     responses=ERRORS(409, 413, 415),
     openapi_extra=body_of(ArtifactsRequest),
 )
-def add_artifacts(request: Request, attempt_id: AttemptId, token: LeaseToken, body: JsonBody) -> Response:
+def add_artifacts(request: Request, attempt_id: AttemptId, token: LeaseToken, body: ManifestBody) -> Response:
     """All files of the manifest become visible at once; 409 names the objects that are `missing` from the store."""
     state = state_of(request)
     wanted = parse(ArtifactsRequest, body)

@@ -11,11 +11,13 @@ from api.openapi import body_of
 from api.respond import json_response
 from api.strict_route import StrictRoute
 from api.threads import in_thread
+from core.datasets.settle import settle_datasets
 from core.errors import ProtocolMismatch
 from core.failpoints import hit
 from core.jobs.claim import claim
 from core.jobs.finish import finish
 from core.jobs.leases import Fence, control_of, renew, start
+from core.models.settle import settle_models
 from core.states import Control
 from core.wire.worker import (
     PROTOCOL,
@@ -111,7 +113,8 @@ def claim_job(request: Request, caller: WorkerKey, body: JsonBody) -> Response:
     state = state_of(request)
     wanted = parse(ClaimRequest, body)
     with state.db.begin() as tx:
-        claimed = claim(tx, request=wanted, ttl_seconds=state.settings.lease_ttl_seconds, now=state.clock.now())
+        ttl = state.settings.lease_ttl_seconds
+        claimed = claim(tx, request=wanted, ttl_seconds=ttl, now=state.clock.now(), vault=state.vault)
         hit("claim.before_commit")
     hit("claim.after_commit")
     if claimed is None:
@@ -171,6 +174,8 @@ def finish_attempt(request: Request, token: LeaseToken, attempt_id: AttemptId, b
     wanted = parse(FinishRequest, body)
     with state.db.begin() as tx:
         reply = finish(tx, attempt_id, token, wanted, state.clock.now())
+        settle_models(tx, state.clock.now(), job_id=reply.job_id)
+        settle_datasets(tx, state.clock.now(), job_id=reply.job_id)
         hit("finish.before_commit")
     hit("finish.after_commit")
     state.live.notify(reply.job_id)

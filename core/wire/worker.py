@@ -72,11 +72,16 @@ class CheckpointSource(WireModel):
     manifest: Manifest
 
 
-class ModelSource(WireModel):
+class ContentSource(WireModel):
+    """Files that an attempt may download, each by its SHA-256."""
+
+    files: tuple[ManifestFile, ...]
+
+
+class ModelSource(ContentSource):
     """The package that ``base_model`` names."""
 
-    job_id: str
-    files: tuple[ManifestFile, ...]
+    job_id: str | None = Field(default=None, description="the job that made it; null for uploaded files")
 
 
 class Claim(WireModel):
@@ -91,6 +96,8 @@ class Claim(WireModel):
     devices: tuple[int, ...]
     checkpoints: tuple[CheckpointSource, ...] = Field(default=(), description="newest first")
     base_model: ModelSource | None = None
+    datasets: dict[str, ContentSource] = Field(default={}, description="the named datasets of the spec, by channel")
+    secrets: dict[str, str] = Field(default={}, repr=False, description="values of the secrets that the spec names; those there are")
     seconds_left: float | None = Field(default=None, description="of timeout_seconds, counted over all attempts")
 
 
@@ -131,11 +138,6 @@ class MetricsRequest(WireRequest):
 class LogReply(WireModel):
     next_offset: int
     is_truncated: bool = False
-
-
-class BlobReply(WireModel):
-    offset: int = Field(description="bytes that are durable")
-    is_complete: bool
 
 
 class CheckpointRequest(WireRequest):

@@ -44,7 +44,7 @@ class TaggedWords:
 
 def read_tagged_words(root: Path, knobs: Data, *, seed: int, findings: Findings) -> TaggedWords:
     """Raises InvalidData with everything that is wrong, at once."""
-    table, good = read_sentences(root, knobs, findings)
+    table, good = usable_sentences(root, knobs, findings)
     splits = _split(table, [own for own, _ in good], knobs, seed=seed, findings=findings)
     findings.settle(knobs.on_bad_rows)
     names = _names([its for _, its in good], splits, table, findings)
@@ -54,9 +54,9 @@ def read_tagged_words(root: Path, knobs: Data, *, seed: int, findings: Findings)
     return TaggedWords([own for own, _ in good], numbers, names, splits)
 
 
-def read_sentences(root: Path, knobs: Data, findings: Findings) -> tuple[Table, list[tuple[list[str], list[str]]]]:
+def usable_sentences(root: Path, knobs: Data, findings: Findings) -> tuple[Table, list[tuple[list[str], list[str]]]]:
     """The rows that can be used, and the words and tags of each; the others are findings. Raises InvalidData for what is fatal."""
-    table = _read(root, knobs, findings)
+    table = read_sentences(root, knobs, findings)
     findings.settle("drop")  # what is fatal; bad rows may become more
     column = knobs.tags_column or next((name for name in TAG_COLUMNS if name in table.columns), TAG_COLUMNS[0])
     words, tags = table.column(knobs.tokens_column, findings), table.column(column, findings)
@@ -71,7 +71,8 @@ def read_sentences(root: Path, knobs: Data, findings: Findings) -> tuple[Table, 
     return table.keep(kept), [(own, its) for own, its, is_kept in pairs if is_kept]
 
 
-def _read(root: Path, knobs: Data, findings: Findings) -> Table:
+def read_sentences(root: Path, knobs: Data, findings: Findings) -> Table:
+    """A row is a sentence, with its words and tags as they stand there."""
     parts = find_parts(root, COLUMNS)
     tables = find_parts(root, tuple(READERS))
     beside = [path for paths in tables.values() for path in paths if path.name == NAMES]

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from core.recipes.sections.directions import LOWER_IS_BETTER
 from core.recipes.sections.evaluation import EvaluationKnobs
 from core.recipes.sections.training import TrainingKnobs
 from trainer.data.batches import order_of_epoch
@@ -49,9 +50,6 @@ def dataset_of(run: Run) -> Path:
     if run.file.data_dir is None:
         raise InvalidData(["this recipe needs a dataset, and spec.json names no folder of one"])
     return Path(run.file.data_dir)
-
-
-LOWER_IS_BETTER = ("loss", "perplexity", "bits_per_byte", "wer", "cer", "rmse", "mse", "mae")
 
 
 def plan_evaluation(knobs: EvaluationKnobs, *, metric: str) -> EvaluationPlan:

@@ -16,6 +16,8 @@ TOOLS: dict[str, str] = {
     "batch-prediction": "trainer.tools.batch_prediction:predict",
     "model-evaluation": "trainer.tools.model_evaluation:evaluate",
     "model-export": "trainer.tools.model_export:export",
+    "dataset-preparation": "trainer.tools.dataset_preparation:prepare",
+    "dataset-validation": "trainer.tools.dataset_validation:validate",
 }
 
 

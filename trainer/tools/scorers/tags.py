@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from core.recipes.token_classification import Data
-from trainer.data.tagged import read_sentences
+from trainer.data.tagged import usable_sentences
 from trainer.entity_scores import entity_scores
 from trainer.predict.predictor import BadInput, Record
 from trainer.predict.rows import Row
@@ -33,7 +33,7 @@ class Tags(RowScorer):
 
     def rows(self, root: Path) -> Iterator[Row]:
         knobs = self.scoring.spec.data
-        table, sentences = read_sentences(
+        table, sentences = usable_sentences(
             root, Data(tags_column=knobs.label_column, split_column=knobs.split_column), self.scoring.findings
         )
         for position, (words, tags) in enumerate(sentences):
