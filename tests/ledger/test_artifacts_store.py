@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from core.artifacts.store import FolderStore, storage_errors
+from core.artifacts.staging import storage_errors
+from core.artifacts.store import FolderStore
 from core.artifacts.upload import UploadKey
 from core.errors import DigestMismatch, InvalidInput, StorageFull, UploadInProgress
 
