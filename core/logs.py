@@ -10,11 +10,11 @@ import structlog
 
 # They tell of every request, and at debug of every header.
 CHATTY = ("httpx2", "httpcore2")
-SECRET = re.compile(r"(ty_[A-Za-z0-9]{8}_)[A-Za-z0-9]+|(lease_)[A-Za-z0-9_-]{20,}|(://[^:/@\s]*:)[^@/\s]+(?=@)")
+SECRET = re.compile(r"(ty_[A-Za-z0-9]{8}_)[A-Za-z0-9]+|(lease_)[A-Za-z0-9_-]{20,}|(://[^:/@\s]*:)[^@/\s]+(?=@)|(X-Amz-Signature=)[0-9a-f]+")
 
 
 def mask(text: str) -> str:
-    """The text with API keys, lease tokens and passwords in URLs replaced by ``***``."""
+    """The text with API keys, lease tokens, passwords in URLs and their signatures replaced by ``***``."""
     return SECRET.sub(lambda match: next(filter(None, match.groups())) + "***", text)
 
 

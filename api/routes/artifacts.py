@@ -22,6 +22,7 @@ OfAttempt = Annotated[int | None, Query(ge=1, le=2**31 - 1, description="by defa
 Range = Annotated[str | None, Header(description="one byte range, such as `bytes=1000-`")]
 IfRange = Annotated[str | None, Header(description="the entity tag that the first part of a resumed download had")]
 IfNoneMatch = Annotated[str | None, Header(description="entity tags that the caller has already")]
+Direct = Annotated[bool, Query(description="whether a store that can may be named in a 307, instead of bytes")]
 
 _KNOWN: dict[int | str, dict[str, Any]] = {304: {"description": "the caller has it"}}
 DOWNLOAD = {**ERRORS(404, 416), **PART_OR_WHOLE, **_KNOWN}
@@ -49,13 +50,14 @@ def download(
     range: Range = None,
     if_range: IfRange = None,
     if_none_match: IfNoneMatch = None,
+    direct: Direct = True,
 ) -> Response:
     """The bytes, always as an attachment. One byte range at most; several are answered with the whole."""
     state = state_of(request)
     with state.db.read() as tx:
         item = get_artifact(tx, caller.project_id, job_id, path, attempt=attempt)
     filename = item.path.rpartition("/")[2]
-    return answer(request, state.store, Described(item.sha256, item.size, item.media_type, filename))
+    return answer(request, state.store, Described(item.sha256, item.size, item.media_type, filename), may_redirect=direct)
 
 
 @router.get(

@@ -138,6 +138,17 @@ class BlobReply(WireModel):
     is_complete: bool
 
 
+class DirectPut(WireModel):
+    """One PUT of a whole object straight to where the bytes lie, with exactly these headers and no other credential."""
+
+    url: str
+    headers: dict[str, str] = {}
+
+
+class UploadStatus(BlobReply):
+    direct: DirectPut | None = Field(default=None, description="set where the bytes need not pass through the service")
+
+
 class CheckpointRequest(WireRequest):
     step: int = Field(ge=0, le=2**31 - 1)
     manifest: Manifest
