@@ -1,6 +1,7 @@
 """Where the bucket is and with which keys, for the driver and for presigned URLs."""
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -44,5 +45,5 @@ class S3Place:
             "secret_access_key": self.signer.secret_access_key,
             "virtual_hosted_style_request": False,
             "client_options": {"allow_http": self.endpoint.startswith("http://"), "connect_timeout": "5s", "timeout": "1h"},
-            "retry_config": {"max_retries": 3, "retry_timeout": 20},
+            "retry_config": {"max_retries": 3, "retry_timeout": timedelta(seconds=20)},
         }
