@@ -26,8 +26,8 @@ class S3Place:
         assert settings.s3_access_key_id is not None
         assert settings.s3_secret_access_key is not None
         where = urlsplit(settings.store_url)
-        endpoint = (settings.s3_endpoint or f"https://s3.{settings.s3_region}.amazonaws.com").rstrip("/")
-        public = (settings.s3_public_endpoint or endpoint).rstrip("/")
+        endpoint = _origin(settings.s3_endpoint or f"https://s3.{settings.s3_region}.amazonaws.com")
+        public = _origin(settings.s3_public_endpoint or endpoint)
         secret = settings.s3_secret_access_key.get_secret_value()
         signer = Signer(f"{public}/{where.netloc}", settings.s3_region, settings.s3_access_key_id, secret)
         return cls(where.netloc, where.path.strip("/"), endpoint, signer, settings.s3_direct)
@@ -47,3 +47,10 @@ class S3Place:
             "client_options": {"allow_http": self.endpoint.startswith("http://"), "connect_timeout": "5s", "timeout": "1h"},
             "retry_config": {"max_retries": 3, "retry_timeout": timedelta(seconds=20)},
         }
+
+
+def _origin(url: str) -> str:
+    """As an HTTP client writes it into Host, which is signed: in lower case and without the scheme's own port."""
+    parts = urlsplit(url.lower())
+    own_port = {"http": ":80", "https": ":443"}[parts.scheme]
+    return f"{parts.scheme}://{parts.netloc.removesuffix(own_port)}"
