@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import httpx2
 from pydantic import BaseModel, ValidationError
@@ -156,7 +157,7 @@ def read(model: type[Model], response: httpx2.Response) -> Model:
 
 
 def _is_local(url: str) -> bool:
-    return httpx2.URL(url).host in LOOPBACK
+    return urlsplit(url).hostname in LOOPBACK
 
 
 def _is_transient(response: httpx2.Response) -> bool:
