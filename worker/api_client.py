@@ -7,7 +7,7 @@ ApiRefused              an answer that will not change by asking again
 
 import ssl
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Self, TypeVar
 
 import httpx2
@@ -226,15 +226,15 @@ class AttemptApi:
     def blob(self, sha256: str, *, start: int) -> Iterator[Iterator[bytes]]:
         """The bytes of an object from ``start`` on."""
         params = {"direct": "false"} if self._store.has_failed else None
-        with ExitStack() as stack:
-            found = stack.enter_context(self._connection.stream(f"{self._base}/blobs/{sha256}", start=start, params=params))
-            if isinstance(found, Elsewhere):
-                try:
-                    yield stack.enter_context(self._store.stream(found, start=start))
-                except httpx2.TransportError as error:
-                    raise ApiUnreachable(f"the store of {sha256}: {type(error).__name__}") from error
-            else:
+        with self._connection.stream(f"{self._base}/blobs/{sha256}", start=start, params=params) as found:
+            if not isinstance(found, Elsewhere):
                 yield found
+                return
+            try:
+                with self._store.stream(found, start=start) as pieces:
+                    yield pieces
+            except httpx2.TransportError as error:
+                raise ApiUnreachable(f"the store of {sha256}: {type(error).__name__}") from error
 
     def add_checkpoint(self, request: CheckpointRequest) -> None:
         self._connection.post(f"{self._base}/checkpoints", request)

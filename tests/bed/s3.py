@@ -77,7 +77,7 @@ class S3Bucket:
     def store(self, home: Path, *, reserve: float = 0.0, **changes: Any) -> S3Store:
         return S3Store(S3Place.of(ApiSettings(**self.settings(**changes))), home, reserve=reserve)
 
-    def keys(self) -> list[str]:
+    def names(self) -> list[str]:
         """What lies in the bucket, below the service's prefix."""
         found = self.http.get(f"/{self.name}", params={"list-type": "2"})
         parts = found.raise_for_status().text.split("<Key>")[1:]

@@ -89,7 +89,7 @@ def test_a_direct_upload_becomes_an_object_and_leaves_nothing_else(store: S3Stor
     assert not store.has(SHA)
     store.adopt(KEY, len(DATA))
     assert b"".join(store.read(SHA, 0, len(DATA))) == DATA
-    assert bucket.keys() == [PLACE]
+    assert bucket.names() == [PLACE]
 
 
 @pytest.mark.parametrize("wrong", [DATA[::-1], DATA[:-1], DATA + b"x", b""])
@@ -97,7 +97,7 @@ def test_promise_19_a_direct_upload_with_another_digest_is_dropped(store: S3Stor
     put_at(store.upload_to(KEY, len(DATA)), wrong)
     with pytest.raises(DigestMismatch):
         store.adopt(KEY, len(DATA))
-    assert bucket.keys() == []
+    assert bucket.names() == []
     with pytest.raises(BlobMissing):
         store.adopt(KEY, len(DATA))
 
@@ -109,7 +109,7 @@ def test_what_is_put_again_after_it_was_verified_changes_nothing(store: S3Store,
     put_at(place, b"evil")
     assert b"".join(store.read(SHA, 0, len(DATA))) == DATA
     assert list(store.sweep(older_than=time.time() + 10)) == [SHA]
-    assert bucket.keys() == [PLACE]
+    assert bucket.names() == [PLACE]
 
 
 def test_one_put_takes_no_more_than_the_protocol_allows(store: S3Store) -> None:
@@ -174,9 +174,9 @@ def test_a_deleter_and_whoever_stores_the_same_bytes_never_lose_them(bucket: S3B
 
     deleter._is_older = look_slowly  # type: ignore[method-assign]
     assert deleter.delete(SHA, older_than=time.time() + 10)
-    assert (heard, bucket.keys()) == (["come again"], [])
+    assert (heard, bucket.names()) == (["come again"], [])
     send(other, b"")
-    assert bucket.keys() == [PLACE]
+    assert bucket.names() == [PLACE]
 
 
 def test_bytes_that_came_again_before_the_deleters_last_look_stay(bucket: S3Bucket, tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_bytes_that_came_again_before_the_deleters_last_look_stay(bucket: S3Buck
 
     store._is_older = look_late  # type: ignore[method-assign]
     assert not store.delete(SHA, older_than=time.time() + 10)
-    assert bucket.keys() == [PLACE]
+    assert bucket.names() == [PLACE]
 
 
 def test_a_fork_before_the_first_use_does_no_harm(bucket: S3Bucket, tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ assert os.waitpid(child, 0)[1] == 0
     environment = {"PATH": "/usr/bin:/bin", "TRAINYARD_DATA_DIR": str(tmp_path / "bytes"), **bucket.environment()}
     root = Path(__file__).parents[2]
     subprocess.run([sys.executable, "-c", script], env=environment, cwd=root, check=True, timeout=60)
-    assert len(bucket.keys()) == 2
+    assert len(bucket.names()) == 2
 
 
 def test_promise_24_the_secret_key_is_in_no_repr_and_no_url(bucket: S3Bucket, store: S3Store) -> None:
