@@ -58,7 +58,10 @@ def state_of(request: Request) -> ApiState:
 
 
 async def _limited_body(request: Request) -> bytes:
-    limit = state_of(request).settings.max_body_bytes
+    return await _read_body(request, state_of(request).settings.max_body_bytes)
+
+
+async def _read_body(request: Request, limit: int) -> bytes:
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit:
         raise TooLarge(f"the body has {declared} bytes; this server accepts {limit}")
@@ -76,10 +79,19 @@ async def _limited_body(request: Request) -> bytes:
 
 
 async def _json_body(request: Request) -> bytes:
+    _require_json(request)
+    return await _limited_body(request)
+
+
+async def _manifest_body(request: Request) -> bytes:
+    _require_json(request)
+    return await _read_body(request, state_of(request).settings.max_manifest_bytes)
+
+
+def _require_json(request: Request) -> None:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json" and not media_type.endswith("+json"):
         raise HTTPException(415, "send JSON, with Content-Type: application/json")
-    return await _limited_body(request)
 
 
 def parse(model: type[Model], body: bytes) -> Model:
@@ -103,9 +115,13 @@ WorkerKey = Annotated[Caller, Depends(KeyWith(Scope.WORKER))]
 LeaseToken = Annotated[str, Depends(LeaseBearer())]
 
 JsonBody = Annotated[bytes, Depends(_json_body)]
+ManifestBody = Annotated[bytes, Depends(_manifest_body)]  # of requests that list files
 RawBody = Annotated[bytes, Depends(_limited_body)]
 
 JobId = Annotated[str, Path(max_length=64, description="a job's id, `job_...`", examples=["job_01jd3v4n8m0000000000000000"])]
 AttemptId = Annotated[str, Path(max_length=64, description="an attempt's id, `att_...`")]
+Sha256 = Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="SHA-256 of the whole object, in lower-case hex")]
+Offset = Annotated[int, Query(ge=0, le=2**53, description="where the body begins in the whole")]
+Size = Annotated[int, Query(ge=0, le=2**53, description="bytes of the whole object")]
 Limit = Annotated[int, Query(ge=1, le=200, description="how many at most")]
 After = Annotated[str | None, Query(max_length=64, description="the last id of the page before")]

@@ -14,6 +14,7 @@ from typing import Self
 
 from api.deps import ApiState
 from core.artifacts.orphans import collect_orphans
+from core.datasets.settle import settle_datasets
 from core.elections import hold, resign
 from core.errors import TrainyardError
 from core.failpoints import hit
@@ -82,6 +83,8 @@ class Maintenance:
         if not is_elected:
             return []
         lost = self._reap() if self._monotonic() >= self._reap_after else []
+        with self._state.db.begin() as tx:
+            settle_datasets(tx, self._state.clock.now())
         with self._state.db.read() as tx:
             is_work_waiting = has_claimable(tx)
         if lost or is_work_waiting:

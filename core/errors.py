@@ -12,7 +12,7 @@ TrainyardError
 │   ├── OffsetMismatch      409  bytes offered at the wrong place; carries the right offset
 │   ├── BlobMissing         409  a manifest names bytes that were never uploaded
 │   ├── ProtocolMismatch    409  a worker speaks another version of the lease protocol
-│   ├── UploadInProgress    409  another request is uploading the same blob for the same attempt
+│   ├── UploadInProgress    409  another request is uploading the same object for the same owner
 │   └── RequestInFlight     409  the same Idempotency-Key is being answered right now
 ├── KeyReused               422  the Idempotency-Key was used with another body
 ├── TooManyQueued           429  the project's queue is full
@@ -132,7 +132,7 @@ class BlobMissing(Conflict):
 
 
 class UploadInProgress(Conflict):
-    """Another request is uploading this blob for this attempt; try again shortly."""
+    """Another request is uploading this object for you; try again shortly."""
 
     code = "upload_in_progress"
     retryable = True

@@ -4,6 +4,7 @@ Checkpoints, artifacts and packages are all handed on this way. Nothing here exe
 """
 
 import hashlib
+import json
 import os
 import re
 import unicodedata
@@ -64,6 +65,12 @@ class Manifest(BaseModel):
     @property
     def num_bytes(self) -> int:
         return sum(file.size for file in self.files)
+
+
+def content_key(files: Iterable[ManifestFile]) -> str:
+    """A name for exactly these files, in whatever order they come: a SHA-256 of their paths, sizes and digests."""
+    text = json.dumps(sorted((file.path, file.size, file.sha256) for file in files))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def sha256_of(path: Path) -> str:

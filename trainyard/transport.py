@@ -5,7 +5,7 @@ a refused connection and the answers 429 and 503 mean that nothing was done, so 
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -23,6 +23,7 @@ Model = TypeVar("Model", bound=BaseModel)
 Parameters = Mapping[str, str | int | float | bool | list[str] | None]
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 NOTHING_WAS_DONE = (429, 503)
+TRIES_OF_THE_PATIENT = 24
 
 
 def package_version() -> str:
@@ -39,7 +40,7 @@ class Call:
     method: str
     path: str
     params: Parameters | None = None
-    body: bytes | None = None
+    body: bytes | Iterable[bytes] | None = None  # pieces are asked for anew at every try
     headers: Mapping[str, str] | None = None
     is_repeatable: bool = True
     patience: float | None = None  # seconds to wait for bytes, where that is not the transport's usual
@@ -70,6 +71,15 @@ class Transport:
         self._http.close()
         if self._bare is not None:
             self._bare.close()
+
+    @contextmanager
+    def patient(self) -> Iterator[None]:
+        """While it lasts every call rides out an outage of a minute or two: for one who has heard of the server before."""
+        usual, self.retry = self.retry, replace(self.retry, max_tries=max(self.retry.max_tries, TRIES_OF_THE_PATIENT))
+        try:
+            yield
+        finally:
+            self.retry = usual
 
     def answer(self, call: Call) -> httpx2.Response:
         """The answer, with a status under 400. Raises ApiError and CannotConnect."""

@@ -14,10 +14,9 @@ import httpx2
 from pydantic import BaseModel, ValidationError
 
 from core.errors import BlobMissing, LeaseLost
-from core.wire.base import ProblemDocument
+from core.wire.base import ProblemDocument, UploadReply
 from core.wire.worker import (
     ArtifactsRequest,
-    BlobReply,
     CheckpointRequest,
     Claim,
     ClaimRequest,
@@ -214,13 +213,13 @@ class AttemptApi:
         except ApiUnreachable:
             self._store.has_failed = True  # else the next try would send all of it again
             raise
-        return _parsed(BlobReply, reply).is_complete
+        return _parsed(UploadReply, reply).is_complete
 
-    def put_blob(self, sha256: str, content: Content, *, offset: int, size: int) -> BlobReply:
+    def put_blob(self, sha256: str, content: Content, *, offset: int, size: int) -> UploadReply:
         """Sends the bytes of the object from ``offset`` to its end."""
         params = {"offset": offset, "size": size}
         path = f"{self._base}/blobs/{sha256}"
-        return _parsed(BlobReply, self._connection.put(path, content, size=size - offset, params=params, timeout=BLOB_TIMEOUT_SECONDS))
+        return _parsed(UploadReply, self._connection.put(path, content, size=size - offset, params=params, timeout=BLOB_TIMEOUT_SECONDS))
 
     @contextmanager
     def blob(self, sha256: str, *, start: int) -> Iterator[Iterator[bytes]]:

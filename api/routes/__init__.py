@@ -10,6 +10,8 @@ from api.routes import (
     artifacts,
     attempts,
     checkpoints,
+    dataset_files,
+    datasets,
     events,
     health,
     jobs,
@@ -17,6 +19,7 @@ from api.routes import (
     logs,
     metrics,
     recipes,
+    uploads,
     worker_bytes,
     worker_side,
     workers,
@@ -24,7 +27,23 @@ from api.routes import (
 
 PREFIX = "/v1"
 # In the order in which the API document lists them.
-VERSIONED = (jobs, attempts, events, metrics, logs, checkpoints, artifacts, recipes, workers, keys, worker_side, worker_bytes)
+VERSIONED = (
+    jobs,
+    attempts,
+    events,
+    metrics,
+    logs,
+    checkpoints,
+    artifacts,
+    uploads,
+    datasets,
+    dataset_files,
+    recipes,
+    workers,
+    keys,
+    worker_side,
+    worker_bytes,
+)
 
 
 def install_routes(app: FastAPI) -> None:

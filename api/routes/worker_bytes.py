@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from api.deps import ApiState, AttemptId, JsonBody, LeaseToken, RawBody, parse, state_of
+from api.deps import ApiState, AttemptId, JsonBody, LeaseToken, ManifestBody, Offset, RawBody, Sha256, Size, parse, state_of
 from api.errors import ERRORS
 from api.openapi import body_of, bytes_body
 from api.respond import json_response
@@ -24,15 +24,12 @@ from core.jobs.leases import fence
 from core.logs import mask
 from core.metrics.append import append
 from core.output.append import MAX_APPEND, append_log
-from core.wire.base import Page, page_of
+from core.wire.base import Page, UploadReply, page_of
 from core.wire.jobs import Artifact, Checkpoint
-from core.wire.worker import ArtifactsRequest, BlobReply, CheckpointRequest, EventRequest, LogReply, MetricsRequest, UploadStatus
+from core.wire.worker import ArtifactsRequest, CheckpointRequest, EventRequest, LogReply, MetricsRequest, UploadStatus
 
 router = APIRouter(prefix="/worker/attempts/{attempt_id}", tags=["worker"], route_class=StrictRoute)
 
-Sha256 = Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="SHA-256 of the whole object, in lower-case hex")]
-Offset = Annotated[int, Query(ge=0, le=2**53, description="where the body begins in the whole")]
-Size = Annotated[int, Query(ge=0, le=2**53, description="bytes of the whole object")]
 Rank = Annotated[int, Path(ge=0, le=65_535)]
 StreamName = Literal["stdout", "stderr"]
 
@@ -82,7 +79,7 @@ def add_output(
 @router.put(
     "/blobs/{sha256}",
     summary="Upload an object, or go on with it",
-    response_model=BlobReply,
+    response_model=UploadReply,
     responses=ERRORS(409, 507),
     openapi_extra=bytes_body("the object from `offset` on"),
 )
@@ -93,11 +90,11 @@ async def put_blob(request: Request, attempt_id: AttemptId, sha256: Sha256, offs
     """
     state = state_of(request)
     if await run_in_threadpool(_has_blob, state, attempt_id, token, sha256, size):
-        return json_response(BlobReply(offset=size, is_complete=True))
+        return json_response(UploadReply(offset=size, is_complete=True))
     stored = await receive(request, state.store.upload(UploadKey(attempt_id, sha256), size), offset)
     if stored == size:
         await run_in_threadpool(_note_blob, state, attempt_id, token, sha256, size)
-    return json_response(BlobReply(offset=stored, is_complete=stored == size))
+    return json_response(UploadReply(offset=stored, is_complete=stored == size))
 
 
 def _has_blob(state: ApiState, attempt_id: str, token: str, sha256: str, size: int) -> bool:
@@ -133,15 +130,17 @@ def get_upload(
         fence(tx, attempt_id, token)
         known = blob_size(tx, sha256)
     if known is not None:
-        return json_response(BlobReply(offset=known, is_complete=True))
+        return json_response(UploadReply(offset=known, is_complete=True))
     key = UploadKey(attempt_id, sha256)
     offset = state.store.durable_offset(key)
     if size is None or offset:
-        return json_response(BlobReply(offset=offset, is_complete=False))
+        return json_response(UploadReply(offset=offset, is_complete=False))
     return json_response(UploadStatus(offset=0, is_complete=False, direct=direct_put(state.store, key, size)))
 
 
-@router.post("/blobs/{sha256}/adopt", summary="Take over an object that was put directly", response_model=BlobReply, responses=ERRORS(409))
+@router.post(
+    "/blobs/{sha256}/adopt", summary="Take over an object that was put directly", response_model=UploadReply, responses=ERRORS(409)
+)
 async def adopt_blob(request: Request, attempt_id: AttemptId, sha256: Sha256, size: Size, token: LeaseToken) -> Response:
     """Reads it back, and counts it as uploaded when size and SHA-256 are right; else 422, and its bytes are dropped.
 
@@ -151,7 +150,7 @@ async def adopt_blob(request: Request, attempt_id: AttemptId, sha256: Sha256, si
     if not await run_in_threadpool(_has_blob, state, attempt_id, token, sha256, size):
         await take_over(state.store, UploadKey(attempt_id, sha256), size)
         await run_in_threadpool(_note_blob, state, attempt_id, token, sha256, size)
-    return json_response(BlobReply(offset=size, is_complete=True))
+    return json_response(UploadReply(offset=size, is_complete=True))
 
 
 @router.get(
@@ -168,7 +167,7 @@ def get_blob(
     range: Annotated[str | None, Header()] = None,
     direct: Annotated[bool, Query(description="whether a store that can may be named in a 307")] = True,
 ) -> Response:
-    """Objects of the job's own checkpoints and of the package that it starts from; one byte range at most."""
+    """Objects of the job's checkpoints, of the package that it starts from and of its datasets; one byte range at most."""
     state = state_of(request)
     with state.db.begin() as tx:
         size = readable_size(tx, fence(tx, attempt_id, token), sha256)
@@ -202,7 +201,7 @@ def add_checkpoint(request: Request, attempt_id: AttemptId, token: LeaseToken, b
     responses=ERRORS(409, 413, 415),
     openapi_extra=body_of(ArtifactsRequest),
 )
-def add_artifacts(request: Request, attempt_id: AttemptId, token: LeaseToken, body: JsonBody) -> Response:
+def add_artifacts(request: Request, attempt_id: AttemptId, token: LeaseToken, body: ManifestBody) -> Response:
     """All files of the manifest become visible at once; 409 names the objects that are `missing` from the store."""
     state = state_of(request)
     wanted = parse(ArtifactsRequest, body)

@@ -6,8 +6,10 @@ from itertools import islice
 from sqlalchemy import ColumnElement, delete, exists, select
 
 from core.artifacts.store import ByteStore
+from core.db.dataset_tables import dataset_files
 from core.db.engine import Database
 from core.db.tables import artifacts, blobs, checkpoint_blobs, log_streams
+from core.db.upload_tables import uploads
 
 GRACE = timedelta(hours=24)  # between an upload and the manifest that names it may lie a long outage
 _BATCH = 500
@@ -37,6 +39,7 @@ def _forget(db: Database, before: datetime) -> list[str]:
         blobs.c.created_at < before,
         ~exists().where(checkpoint_blobs.c.sha256 == blobs.c.sha256),
         ~exists().where(artifacts.c.sha256 == blobs.c.sha256),
+        ~exists().where(dataset_files.c.sha256 == blobs.c.sha256),
         ~exists().where(log_streams.c.blob_sha256 == blobs.c.sha256),
     ]
     with db.read() as tx:
@@ -44,4 +47,6 @@ def _forget(db: Database, before: datetime) -> list[str]:
     if not candidates:
         return []
     with db.begin() as tx:
-        return list(tx.scalars(delete(blobs).where(blobs.c.sha256.in_(candidates), *unused).returning(blobs.c.sha256)))
+        removed = list(tx.scalars(delete(blobs).where(blobs.c.sha256.in_(candidates), *unused).returning(blobs.c.sha256)))
+        tx.execute(delete(uploads).where(uploads.c.sha256.in_(removed)))  # who wants to use them sends them again
+    return removed

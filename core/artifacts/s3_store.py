@@ -51,8 +51,8 @@ class S3Store:
     def upload(self, key: UploadKey, size: int) -> contextlib.AbstractContextManager[Upload]:
         return self.staging.upload(key, size)
 
-    def put(self, chunks: Iterable[bytes]) -> str:
-        return self.staging.put(chunks)
+    def put(self, chunks: Iterable[bytes], *, keeps_reserve: bool = False) -> str:
+        return self.staging.put(chunks, keeps_reserve=keeps_reserve)
 
     def has(self, sha256: str) -> bool:
         return self._head(_object(sha256)) is not None

@@ -46,12 +46,14 @@ class Staging:
                 upload.check_digest()
                 self._publish(path, key.sha256)
 
-    def put(self, chunks: Iterable[bytes]) -> str:
+    def put(self, chunks: Iterable[bytes], *, keeps_reserve: bool = False) -> str:
         path = self.folder / f"{new_id('put')}.part"
         digest = hashlib.sha256()
         try:
             with storage_errors(), path.open("xb") as file:
                 for chunk in chunks:
+                    if keeps_reserve:
+                        self._check_space(len(chunk))
                     digest.update(chunk)
                     file.write(chunk)
                 file.flush()

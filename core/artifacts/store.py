@@ -76,8 +76,8 @@ class ByteStore(Protocol):
     def upload(self, key: UploadKey, size: int) -> contextlib.AbstractContextManager[Upload]:
         """Goes on with an upload of ``size`` bytes in all. UploadInProgress while another holds it, StorageFull at the reserve."""
 
-    def put(self, chunks: Iterable[bytes]) -> str:
-        """Stores an object and returns its SHA-256."""
+    def put(self, chunks: Iterable[bytes], *, keeps_reserve: bool = False) -> str:
+        """Stores an object and returns its SHA-256. With ``keeps_reserve`` StorageFull at the reserve: for what users send."""
 
     def has(self, sha256: str) -> bool: ...
 
@@ -110,8 +110,8 @@ class FolderStore:
     def upload(self, key: UploadKey, size: int) -> contextlib.AbstractContextManager[Upload]:
         return self.staging.upload(key, size)
 
-    def put(self, chunks: Iterable[bytes]) -> str:
-        return self.staging.put(chunks)
+    def put(self, chunks: Iterable[bytes], *, keeps_reserve: bool = False) -> str:
+        return self.staging.put(chunks, keeps_reserve=keeps_reserve)
 
     def has(self, sha256: str) -> bool:
         return self.path(sha256).is_file()

@@ -28,7 +28,7 @@ class Digest(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class UploadKey:
-    """Whose upload of which object: two attempts never share a staging file."""
+    """Whose upload of which object: two attempts, or two projects, never share a staging file."""
 
     owner: str
     sha256: str

@@ -54,6 +54,13 @@ def page_of(items: Sequence[Listed], limit: int) -> "Page[Listed]":  # quoted: p
     return Page(data=shown, has_more=len(items) > limit, first_id=first_id, last_id=last_id)
 
 
+class UploadReply(WireModel):
+    """How far an object has come into the store."""
+
+    offset: int = Field(description="bytes that are durable")
+    is_complete: bool
+
+
 class ErrorDetail(WireModel):
     """One finding; ``pointer`` is a JSON pointer into the request body."""
 

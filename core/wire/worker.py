@@ -7,7 +7,7 @@ from pydantic import Field, StringConstraints
 from core.manifest import Manifest, ManifestFile
 from core.recipes import AnyJobSpec
 from core.states import Control, Reason
-from core.wire.base import Instant, WireModel, WireRequest
+from core.wire.base import Instant, UploadReply, WireModel, WireRequest
 from core.wire.jobs import Progress
 
 NodeName = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._-]+$")]
@@ -72,11 +72,16 @@ class CheckpointSource(WireModel):
     manifest: Manifest
 
 
-class ModelSource(WireModel):
+class ContentSource(WireModel):
+    """Files that an attempt may download, each by its SHA-256."""
+
+    files: tuple[ManifestFile, ...]
+
+
+class ModelSource(ContentSource):
     """The package that ``base_model`` names."""
 
     job_id: str
-    files: tuple[ManifestFile, ...]
 
 
 class Claim(WireModel):
@@ -91,6 +96,7 @@ class Claim(WireModel):
     devices: tuple[int, ...]
     checkpoints: tuple[CheckpointSource, ...] = Field(default=(), description="newest first")
     base_model: ModelSource | None = None
+    datasets: dict[str, ContentSource] = Field(default={}, description="the named datasets of the spec, by channel")
     seconds_left: float | None = Field(default=None, description="of timeout_seconds, counted over all attempts")
 
 
@@ -133,11 +139,6 @@ class LogReply(WireModel):
     is_truncated: bool = False
 
 
-class BlobReply(WireModel):
-    offset: int = Field(description="bytes that are durable")
-    is_complete: bool
-
-
 class DirectPut(WireModel):
     """One PUT of a whole object straight to where the bytes lie, with exactly these headers and no other credential."""
 
@@ -145,7 +146,7 @@ class DirectPut(WireModel):
     headers: dict[str, str] = {}
 
 
-class UploadStatus(BlobReply):
+class UploadStatus(UploadReply):
     direct: DirectPut | None = Field(default=None, description="set where the bytes need not pass through the service")
 
 

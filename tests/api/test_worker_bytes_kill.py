@@ -3,17 +3,23 @@
 import os
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import httpx2
 import pytest
 
+from core.wire.base import UploadReply
 from tests.api.serving import SPEC
 from tests.api.shipping import sha256_of
 from tests.api.test_process import ApiProcess
 from tests.bed.proxy import Proxy
 from tests.bed.servers import Servers
 from tests.bed.waiting import until
+from trainyard.retrying import RetryPolicy
+from trainyard.settings import ClientSettings
+from trainyard.transport import Transport
+from trainyard.uploads import describe_file, upload_file
 
 DATA = os.urandom(24 << 20)
 SHA = sha256_of(DATA)
@@ -94,3 +100,31 @@ def claimed(api: ApiProcess, admin: str, worker: str) -> tuple[str, str]:
         worker_id = http.post("/v1/worker/register", json=node).json()["worker_id"]
         claim = http.post("/v1/worker/claim", json={"worker_id": worker_id, "devices": [0]}).json()
     return f"/v1/worker/attempts/{claim['attempt_id']}", claim["lease_token"]
+
+
+def test_promise_19_a_client_goes_on_by_itself_when_the_server_was_killed(sqlite_url: str, tmp_path: Path) -> None:
+    api = ApiProcess(sqlite_url, tmp_path)
+    path = tmp_path / "data.bin"
+    path.write_bytes(DATA)
+    described = describe_file(path, "data.bin")
+    first = api.serve()
+    heard: list[int] = []
+    patient = RetryPolicy(max_tries=100, longest_delay=0.5)
+    with (
+        closing(Transport(ClientSettings(url=api.url, api_key=api.key("submit")), retry=patient)) as transport,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        staged = tmp_path / "bytes" / "staging"
+        uploading = pool.submit(upload_file, transport, path, described, heard.append)
+        until(lambda: sum(part.stat().st_size for part in staged.iterdir()) > 1 << 20, within=20, what="bytes arrive")
+        first.kill9()
+        first.stop()
+        second = api.serve()
+        try:
+            uploading.result(timeout=60)
+            held = transport.get(UploadReply, f"/v1/uploads/{SHA}")
+        finally:
+            second.stop()
+    assert held.is_complete
+    assert heard[0] == 0
+    assert any(0 < offset < len(DATA) for offset in heard), "the second request went on where the first had broken off"

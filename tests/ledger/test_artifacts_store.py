@@ -227,3 +227,11 @@ def test_a_reader_stops_when_told(store: Store) -> None:
     assert DATA.startswith(first)
     reader.close()
     assert b"".join(store.read(SHA, len(DATA) - 7, len(DATA))) == DATA[-7:]
+
+
+def test_what_users_stream_stops_at_the_reserve_and_leaves_nothing(tmp_path: Path) -> None:
+    full = FolderStore(tmp_path, reserve=1.0)
+    with pytest.raises(StorageFull, match="free"):
+        full.put([b"sent by a user"], keeps_reserve=True)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert full.has(full.put([b"written by the service"]))

@@ -8,8 +8,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import select
 
-from core.db.base import metadata
 from core.db.engine import Database
+from core.db.schema import metadata
 from core.db.tables import projects
 from migrations.run import is_current, upgrade
 from tests.bed.databases import Backend, Databases

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.manifest import MANIFEST, Manifest, ManifestFile, describe
+from core.manifest import MANIFEST, Manifest, ManifestFile, content_key, describe
 from core.recipes import parse_spec
 from core.spec import BuiltinDataset, PathDataset
 from core.states import Reason
@@ -15,7 +15,7 @@ from core.wire.worker import ArtifactsRequest, Claim, ClaimRequest, FinishReques
 from tests.worker.leased import LeasedAttempt
 from worker.api_client import AttemptApi, NodeApi
 from worker.download import Downloader
-from worker.materialise import CannotPrepare, Materialiser, content_key
+from worker.materialise import CannotPrepare, Materialiser
 from worker.uploader import OpenFiles, Uploader
 
 DIGITS = BuiltinDataset(builtin="digits")
@@ -107,7 +107,7 @@ def test_a_base_model_is_downloaded_once(attempt: LeasedAttempt, tmp_path: Path)
 def test_a_job_without_references_needs_nothing(attempt: LeasedAttempt, tmp_path: Path) -> None:
     one = materialiser(attempt, tmp_path / "cache")
     spec = parse_spec(b'{"recipe": "scripted"}')
-    assert one.dataset(spec.dataset) is None
+    assert one.channels(spec, {}) == {}
     assert one.base_model(spec, None) is None
 
 
