@@ -22,7 +22,7 @@ from api.shared_reads import SharedReads
 from api.tailer import Tailer
 from api.threads import provide_threads
 from core.access.vault import Vault
-from core.artifacts.store import FolderStore
+from core.artifacts.open_store import open_store
 from core.clock import Clock, SystemClock
 from core.db.engine import Database
 from core.settings import ApiSettings
@@ -65,7 +65,7 @@ def assemble(settings: ApiSettings, clock: Clock) -> ApiState:
         reads=SharedReads(db),
         live=Live(),
         doorbell=Doorbell(make_bell(broker_url), measures),
-        store=FolderStore(settings.data_dir),
+        store=open_store(settings),
         measures=measures,
         vault=Vault(settings.master_key.get_secret_value()) if settings.master_key else None,
     )

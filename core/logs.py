@@ -10,7 +10,7 @@ import structlog
 
 # They tell of every request, and at debug of every header.
 CHATTY = ("httpx2", "httpcore2")
-SECRET = re.compile(r"(ty_[A-Za-z0-9]{8}_)[A-Za-z0-9]+|(lease_)[A-Za-z0-9_-]{20,}|(://[^:/@\s]*:)[^@/\s]+(?=@)")
+SECRET = re.compile(r"(ty_[A-Za-z0-9]{8}_)[A-Za-z0-9]+|(lease_)[A-Za-z0-9_-]{20,}|(://[^:/@\s]*:)[^@/\s]+(?=@)|(X-Amz-Signature=)[0-9a-f]+")
 
 _concealed: set[str] = set()
 
@@ -26,7 +26,7 @@ def concealed() -> tuple[str, ...]:
 
 
 def mask(text: str) -> str:
-    """The text with API keys, lease tokens, passwords in URLs and what was concealed replaced by ``***``."""
+    """The text with API keys, lease tokens, passwords in URLs, their signatures and what was concealed replaced by ``***``."""
     for value in concealed():
         text = text.replace(value, "***")
     return SECRET.sub(lambda match: next(filter(None, match.groups())) + "***", text)
