@@ -26,6 +26,7 @@ Named = tuple[str, Callable[[], Content]]  # what an image is called, and how to
 
 class Predictor(predictor.Predictor):
     suffixes = (*SUFFIXES, ".zip", ".npy", *TABLES)
+    takes = "image"
 
     def predict(self, inputs: list[Path] | list[str]) -> Iterator[dict[str, Any]]:
         """``probabilities`` are in the order of the package's labels, where these are few."""

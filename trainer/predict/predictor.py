@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import nn
@@ -22,6 +22,9 @@ class Predictor(ABC):
 
     suffixes: ClassVar[tuple[str, ...]] = ()
     or_texts: ClassVar[bool] = False  # takes texts as well, where no file of these suffixes is meant
+    # What one thing to predict on is, and whether each gets exactly one prediction: for those that are sent one by one.
+    takes: ClassVar[Literal["text", "row", "image", "audio"]] = "text"
+    one_each: ClassVar[bool] = True
 
     def __init__(self, folder: Path, config: dict[str, Any], model: nn.Module) -> None:
         self.folder = folder

@@ -18,6 +18,7 @@ from trainer.tasks.speech_architecture import output_lengths
 
 class Predictor(predictor.Predictor):
     suffixes = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
+    takes = "audio"
 
     @cached_property
     def hearing(self) -> Hearing:

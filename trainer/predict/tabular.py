@@ -17,6 +17,7 @@ from trainer.predict.predictor import BadInput
 
 class Predictor(predictor.Predictor):
     suffixes = tuple(READERS)
+    takes = "row"
 
     @cached_property
     def preprocessing(self) -> Preprocessing:
