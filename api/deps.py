@@ -57,8 +57,8 @@ def state_of(request: Request) -> ApiState:
     return state
 
 
-async def _limited_body(request: Request) -> bytes:
-    limit = state_of(request).settings.max_body_bytes
+async def read_body(request: Request, limit: int) -> bytes:
+    """The whole body. TooLarge beyond ``limit`` bytes, Unavailable when the connection ends before it does."""
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit:
         raise TooLarge(f"the body has {declared} bytes; this server accepts {limit}")
@@ -75,11 +75,20 @@ async def _limited_body(request: Request) -> bytes:
     return b"".join(parts)
 
 
-async def _json_body(request: Request) -> bytes:
+async def read_json(request: Request, limit: int) -> bytes:
+    """The same for a body that has to be JSON."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json" and not media_type.endswith("+json"):
         raise HTTPException(415, "send JSON, with Content-Type: application/json")
-    return await _limited_body(request)
+    return await read_body(request, limit)
+
+
+async def _limited_body(request: Request) -> bytes:
+    return await read_body(request, state_of(request).settings.max_body_bytes)
+
+
+async def _json_body(request: Request) -> bytes:
+    return await read_json(request, state_of(request).settings.max_body_bytes)
 
 
 def parse(model: type[Model], body: bytes) -> Model:
