@@ -21,6 +21,7 @@ from core.ids import new_id
 from core.jobs.prune import prune_idempotency
 from core.jobs.queries import has_claimable
 from core.jobs.reap import reap
+from core.models.settle import settle_models
 from core.output.compact import compact_logs
 
 log = logging.getLogger("trainyard.api.maintenance")
@@ -81,6 +82,7 @@ class Maintenance:
             is_elected = hold(tx, duty=DUTY, holder=self._holder, ttl_seconds=max(5 * self._pause, 10.0))
         if not is_elected:
             return []
+        self._settle()
         lost = self._reap() if self._monotonic() >= self._reap_after else []
         with self._state.db.read() as tx:
             is_work_waiting = has_claimable(tx)
@@ -109,6 +111,11 @@ class Maintenance:
             self._state.live.notify(*lost)
             log.warning("leases ran out", extra={"event": "attempts.reaped", "jobs": lost})
         return lost
+
+    def _settle(self) -> None:
+        """What jobs that ended otherwise than by a worker's report leave open."""
+        with self._state.db.begin() as tx:
+            settle_models(tx, self._state.clock.now())
 
     def _prune(self) -> None:
         before = self._state.clock.now() - timedelta(hours=self._state.settings.idempotency_hours)

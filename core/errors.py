@@ -12,6 +12,7 @@ TrainyardError
 │   ├── OffsetMismatch      409  bytes offered at the wrong place; carries the right offset
 │   ├── BlobMissing         409  a manifest names bytes that were never uploaded
 │   ├── ProtocolMismatch    409  a worker speaks another version of the lease protocol
+│   ├── CheckFailed         409  a promotion whose condition does not hold; both numbers are in the message
 │   ├── UploadInProgress    409  another request is uploading the same object for the same owner
 │   └── RequestInFlight     409  the same Idempotency-Key is being answered right now
 ├── KeyReused               422  the Idempotency-Key was used with another body
@@ -129,6 +130,12 @@ class BlobMissing(Conflict):
     def __init__(self, missing: Sequence[str]) -> None:
         super().__init__(f"{len(missing)} blob(s) not uploaded yet, the first is sha256 {missing[0]}")
         self.missing = tuple(missing)
+
+
+class CheckFailed(Conflict):
+    """The condition of this promotion does not hold; nothing was changed."""
+
+    code = "check_failed"
 
 
 class UploadInProgress(Conflict):

@@ -8,29 +8,27 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self, TypeVar
-
-from pydantic import BaseModel
+from typing import Literal, Self
 
 from core.states import JobState
 from core.wire.base import Page
 from core.wire.jobs import Artifact, Attempt, Checkpoint, Event, Job, JobMetrics, LogPage, LogStream, Recipe, ValidationReport
 from core.wire.keys import ApiKey, CreatedKey, CreateKeyRequest, Scope
 from core.wire.worker import Worker
-from trainyard.downloads import Advance, download_all
+from trainyard.calls import PAGE
+from trainyard.downloads import Advance, download_all, remote_artifact
+from trainyard.models import ModelCalls
 from trainyard.retrying import RetryPolicy
 from trainyard.settings import find_settings
 from trainyard.specs import SpecLike, spec_text
 from trainyard.streams import follow
 from trainyard.transport import Call, Parameters, Transport, read
 
-Item = TypeVar("Item", bound=BaseModel)
-PAGE = 100
 POLL_SECONDS = 30.0
 NOT_MODIFIED = 304
 
 
-class Client:
+class Client(ModelCalls):
     """One server, one key.
 
     Without arguments it reads ``TRAINYARD_URL`` and ``TRAINYARD_API_KEY``, else it talks to the server that
@@ -48,7 +46,7 @@ class Client:
         retry: RetryPolicy | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._transport = Transport(find_settings(url, api_key, home=home), timeout=timeout, retry=retry, sleep=sleep)
+        super().__init__(Transport(find_settings(url, api_key, home=home), timeout=timeout, retry=retry, sleep=sleep))
 
     @property
     def url(self) -> str:
@@ -200,9 +198,10 @@ class Client:
     def download(self, job_id: str, folder: str | Path, *, on_bytes: Advance | None = None) -> list[Path]:
         """The job's artifacts as verified files below ``folder``; a broken download goes on where it stopped.
 
-        ``on_bytes(artifact, num_bytes)`` hears of progress. Raises DownloadFailed when bytes differ from their SHA-256.
+        ``on_bytes(file, num_bytes)`` hears of progress. Raises DownloadFailed when bytes differ from their SHA-256.
         """
-        return download_all(self._transport, list(self.artifacts(job_id)), Path(folder), on_bytes)
+        files = [remote_artifact(artifact) for artifact in self.artifacts(job_id)]
+        return download_all(self._transport, files, Path(folder), on_bytes)
 
     # The service
 
@@ -234,21 +233,3 @@ class Client:
 
     def revoke_key(self, key_id: str) -> ApiKey:
         return read(ApiKey, self._transport.answer(Call(method="DELETE", path=f"/v1/keys/{key_id}")))
-
-    def _post(
-        self, model: type[Item], path: str, body: bytes | None = None, *, headers: dict[str, str] | None = None, is_repeatable: bool = True
-    ) -> Item:
-        call = Call(method="POST", path=path, body=body, headers=headers, is_repeatable=is_repeatable)
-        return read(model, self._transport.answer(call))
-
-    def _items(self, page: type[Page[Item]], path: str, params: Parameters | None = None, *, limit: int | None = None) -> Iterator[Item]:
-        after: str | None = None
-        left = limit
-        while left is None or left > 0:
-            size = PAGE if left is None else min(PAGE, left)
-            answer = self._transport.get(page, path, {**(params or {}), "after": after, "limit": size})
-            yield from answer.data
-            left = None if left is None else left - len(answer.data)
-            after = answer.last_id
-            if not answer.has_more or not after:
-                return

@@ -1,4 +1,4 @@
-"""Downloads artifacts into a folder: each file whole, verified and in place by one rename, or not there at all.
+"""Downloads files into a folder: each file whole, verified and in place by one rename, or not there at all.
 
 What has arrived of a file waits beside its place as ``.<name>.<first digits of its SHA-256>.part``, so that the next try,
 of this process or a later one, goes on from there. Names come from the server and are not trusted.
@@ -21,39 +21,56 @@ from trainyard.transport import Call, Transport
 
 RANGE_NOT_SATISFIABLE = 416
 PARTIAL_CONTENT = 206
-Advance = Callable[[Artifact, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """What the server announced, and where it is: ``url`` is a path on the server, quoted."""
+
+    path: str
+    size: int
+    sha256: str
+    url: str
+
+
+Advance = Callable[[RemoteFile, int], None]
+
+
+def remote_artifact(artifact: Artifact) -> RemoteFile:
+    url = f"/v1/jobs/{artifact.job_id}/artifacts/{quote(artifact.path)}"
+    return RemoteFile(artifact.path, artifact.size, artifact.sha256, url)
 
 
 @dataclass(frozen=True, slots=True)
 class Download:
     """One file on its way: what the server announced, and where it goes."""
 
-    artifact: Artifact
+    file: RemoteFile
     target: Path
 
     @property
     def part(self) -> Path:
-        return self.target.with_name(f".{self.target.name[:200]}.{self.artifact.sha256[:12]}.part")
+        return self.target.with_name(f".{_short(self.target.name)}.{self.file.sha256[:12]}.part")
 
     @property
     def is_done(self) -> bool:
         target = self.target
         is_file = target.is_file() and not target.is_symlink()
-        return is_file and target.stat().st_size == self.artifact.size and sha256_of(target) == self.artifact.sha256
+        return is_file and target.stat().st_size == self.file.size and sha256_of(target) == self.file.sha256
 
 
-def download_all(transport: Transport, artifacts: Iterable[Artifact], folder: Path, advance: Advance | None = None) -> list[Path]:
-    """Every artifact as a verified file below ``folder``; those that are there already are left alone.
+def download_all(transport: Transport, files: Iterable[RemoteFile], folder: Path, advance: Advance | None = None) -> list[Path]:
+    """Every file, verified, below ``folder``; those that are there already are left alone.
 
-    ``advance(artifact, num_bytes)`` hears how many bytes of a file are there. Raises DownloadFailed, ApiError, CannotConnect.
+    ``advance(file, num_bytes)`` hears how many bytes of a file are there. Raises DownloadFailed, ApiError, CannotConnect.
     """
-    downloads = [Download(artifact, safe_target(folder, artifact.path)) for artifact in artifacts]
-    tell = advance or (lambda artifact, num_bytes: None)
+    downloads = [Download(file, safe_target(folder, file.path)) for file in files]
+    tell = advance or (lambda file, num_bytes: None)
     try:
         for download in downloads:
             if not download.is_done:
                 _fetch(transport, download, tell)
-            tell(download.artifact, download.artifact.size)
+            tell(download.file, download.file.size)
     except OSError as error:
         raise DownloadFailed(f"cannot write below {folder}: {error}") from error
     return [download.target for download in downloads]
@@ -77,19 +94,19 @@ def _fetch(transport: Transport, download: Download, tell: Advance) -> None:
     download.target.parent.mkdir(parents=True, exist_ok=True)
     for _ in range(2):
         digest = _complete_part(transport, download, tell)
-        if digest == download.artifact.sha256:
+        if digest == download.file.sha256:
             os.replace(download.part, download.target)
             return
         download.part.unlink()
     raise DownloadFailed(
-        f"{download.artifact.path}: the bytes have SHA-256 {digest}, the server announced {download.artifact.sha256}; "
+        f"{download.file.path}: the bytes have SHA-256 {digest}, the server announced {download.file.sha256}; "
         "they are damaged on the server or on the way"
     )
 
 
 def _complete_part(transport: Transport, download: Download, tell: Advance) -> str:
     """Brings the part to its full size over as many connections as it takes; its SHA-256."""
-    size = download.artifact.size
+    size = download.file.size
     # O_NOFOLLOW: a link under this name would make us write elsewhere.
     descriptor = os.open(download.part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     with os.fdopen(descriptor, "r+b") as file:
@@ -107,7 +124,7 @@ def _complete_part(transport: Transport, download: Download, tell: Advance) -> s
             furthest = max(part.size, furthest)
             delay = transport.retry.delay(failures)
             if delay is None:
-                raise CannotConnect(f"{download.artifact.path}: {trouble}; run the same again to go on from here")
+                raise CannotConnect(f"{download.file.path}: {trouble}; run the same again to go on from here")
             transport.sleep(delay)
         part.make_durable()
         return part.digest.hexdigest()
@@ -139,12 +156,11 @@ class _Part:
 
 def _receive(transport: Transport, download: Download, part: _Part, tell: Advance) -> None:
     """One answer's bytes onto the part. If-Range makes the server send the whole file when it is not the same any more."""
-    artifact = download.artifact
-    if part.size > artifact.size:
+    announced = download.file
+    if part.size > announced.size:
         part.restart()
-    wanted = {"Range": f"bytes={part.size}-", "If-Range": f'"{artifact.sha256}"'} if part.size else {}
-    path = f"/v1/jobs/{artifact.job_id}/artifacts/{quote(artifact.path)}"
-    call = Call(method="GET", path=path, headers={"Accept-Encoding": "identity", **wanted})
+    wanted = {"Range": f"bytes={part.size}-", "If-Range": f'"{announced.sha256}"'} if part.size else {}
+    call = Call(method="GET", path=announced.url, headers={"Accept-Encoding": "identity", **wanted})
     try:
         with transport.stream(call) as response:
             if response.status_code != PARTIAL_CONTENT or not _starts_at(response, part.size):
@@ -153,15 +169,20 @@ def _receive(transport: Transport, download: Download, part: _Part, tell: Advanc
                 return  # another range than was asked for: the next request asks for everything
             # As they come: bytes that wait for a chunk to fill up would be lost when the connection breaks.
             for chunk in response.iter_raw():
-                if part.size + len(chunk) > artifact.size:
+                if part.size + len(chunk) > announced.size:
                     part.restart()
-                    raise DownloadFailed(f"{artifact.path}: the server sends more than the {artifact.size} bytes that it announced")
+                    raise DownloadFailed(f"{announced.path}: the server sends more than the {announced.size} bytes that it announced")
                 part.append(chunk)
-                tell(artifact, part.size)
+                tell(announced, part.size)
     except ApiError as error:
         if error.status != RANGE_NOT_SATISFIABLE:
             raise
         part.restart()
+
+
+def _short(name: str) -> str:
+    """So many of its characters that a name made from it is not too long for a disk."""
+    return name.encode()[:200].decode(errors="ignore")
 
 
 def _starts_at(response: httpx2.Response, offset: int) -> bool:

@@ -16,6 +16,8 @@ from api.routes import (
     keys,
     logs,
     metrics,
+    model_aliases,
+    models,
     recipes,
     uploads,
     worker_bytes,
@@ -25,7 +27,23 @@ from api.routes import (
 
 PREFIX = "/v1"
 # In the order in which the API document lists them.
-VERSIONED = (jobs, attempts, events, metrics, logs, checkpoints, artifacts, uploads, recipes, workers, keys, worker_side, worker_bytes)
+VERSIONED = (
+    jobs,
+    attempts,
+    events,
+    metrics,
+    logs,
+    checkpoints,
+    artifacts,
+    uploads,
+    models,
+    model_aliases,
+    recipes,
+    workers,
+    keys,
+    worker_side,
+    worker_bytes,
+)
 
 
 def install_routes(app: FastAPI) -> None:

@@ -16,6 +16,7 @@ from core.failpoints import hit
 from core.jobs.claim import claim
 from core.jobs.finish import finish
 from core.jobs.leases import Fence, control_of, renew, start
+from core.models.settle import settle_models
 from core.states import Control
 from core.wire.worker import (
     PROTOCOL,
@@ -171,6 +172,7 @@ def finish_attempt(request: Request, token: LeaseToken, attempt_id: AttemptId, b
     wanted = parse(FinishRequest, body)
     with state.db.begin() as tx:
         reply = finish(tx, attempt_id, token, wanted, state.clock.now())
+        settle_models(tx, state.clock.now(), job_id=reply.job_id)
         hit("finish.before_commit")
     hit("finish.after_commit")
     state.live.notify(reply.job_id)

@@ -1,15 +1,17 @@
 """``download`` and ``artifacts``."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from core.wire.jobs import Artifact
 from trainyard.cli.session import AsJson, JobArgument, console, find_job, print_json, print_table, session_of
 from trainyard.cli.words import size
 from trainyard.client import Client
+from trainyard.downloads import Advance, RemoteFile
 from trainyard.errors import NotFound
 
 
@@ -49,6 +51,13 @@ def download(
 
 
 def _download(client: Client, job_id: str, folder: Path) -> list[Path]:
+    with shown_downloads() as advance:
+        return client.download(job_id, folder, on_bytes=advance)
+
+
+@contextmanager
+def shown_downloads() -> Iterator[Advance]:
+    """A bar for each file; what comes out hears of their bytes."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -59,9 +68,11 @@ def _download(client: Client, job_id: str, folder: Path) -> list[Path]:
     with Progress(*columns, console=console(stderr=True), transient=True) as progress:
         tasks: dict[str, TaskID] = {}
 
-        def advance(artifact: Artifact, num_bytes: int) -> None:
-            if artifact.path not in tasks:
-                tasks[artifact.path] = progress.add_task(artifact.path.replace("{", "{{"), total=artifact.size)
-            progress.update(tasks[artifact.path], completed=num_bytes)
+        def advance(file: RemoteFile, num_bytes: int) -> None:
+            if file.path not in tasks:
+                tasks[file.path] = progress.add_task(file.path.replace("{", "{{"), total=file.size)
+            progress.update(tasks[file.path], completed=num_bytes)
+            if num_bytes >= file.size:
+                progress.update(tasks[file.path], visible=False)  # thousands of them would not fit
 
-        return client.download(job_id, folder, on_bytes=advance)
+        yield advance
