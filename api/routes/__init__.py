@@ -18,9 +18,11 @@ from api.routes import (
     metrics,
     model_aliases,
     models,
+    predictions,
     recipes,
     uploads,
     worker_bytes,
+    worker_predictions,
     worker_side,
     workers,
 )
@@ -38,11 +40,13 @@ VERSIONED = (
     uploads,
     models,
     model_aliases,
+    predictions,
     recipes,
     workers,
     keys,
     worker_side,
     worker_bytes,
+    worker_predictions,
 )
 
 

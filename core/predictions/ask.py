@@ -17,7 +17,9 @@ from core.wire.predictions import RequestAnswer, Rows
 MAX_WAITING = 128  # requests of one project
 
 ROWS: TypeAdapter[Rows] = TypeAdapter(Rows)
-_INSERT = insert(prediction_requests).values(expires_at=db_now() + bindparam("seconds", type_=Double()), rows=bindparam("body", type_=LargeBinary()))
+_INSERT = insert(prediction_requests).values(
+    expires_at=db_now() + bindparam("seconds", type_=Double()), rows=bindparam("body", type_=LargeBinary())
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, Double, Select, bindparam, case, delete, false, insert, or_, select, true, update
+from sqlalchemy import Connection, Double, Select, bindparam, case, delete, false, insert, or_, select, update
 
 from core.db.base import AnyRow
 from core.db.clock import db_now
@@ -59,7 +59,6 @@ def claim_predictions(tx: Connection, request: ClaimPredictionsRequest, *, now: 
         files=manifest_files(tx, first.version_id),
         tasks=tuple(PredictionTask(id=row.id, rows=ROWS.validate_json(row.rows)) for row in taken),
         seconds_left=max(row.seconds_left for row in taken),
-        waited_seconds=max((now - row.created_at).total_seconds() for row in taken),
     )
 
 
@@ -109,8 +108,8 @@ def _first(loaded: Sequence[str]) -> Select[tuple[str, str, int]]:
     return query.where(*_WAITING).order_by(*order).limit(1)
 
 
-def _same_version(version_id: str) -> Select[tuple[str, bytes, int, datetime, float]]:
-    columns = (prediction_requests.c.id, prediction_requests.c.rows, prediction_requests.c.num_rows, prediction_requests.c.created_at)
+def _same_version(version_id: str) -> Select[tuple[str, bytes, int, float]]:
+    columns = (prediction_requests.c.id, prediction_requests.c.rows, prediction_requests.c.num_rows)
     query = select(*columns, _IN_SECONDS).where(*_WAITING, prediction_requests.c.version_id == version_id)
     return query.order_by(prediction_requests.c.id).limit(MAX_REQUESTS).with_for_update(skip_locked=True, of=prediction_requests)
 

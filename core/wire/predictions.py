@@ -24,7 +24,7 @@ class PredictRequest(WireRequest):
 class PredictionTiming(WireModel):
     """Seconds of the service, and how much was predicted together."""
 
-    waited_seconds: float = Field(description="until a node took the request")
+    total_seconds: float = Field(description="from the request to its answer")
     load_seconds: float = Field(description="until the model was in memory; 0 when it was there already")
     predict_seconds: float = Field(description="of the whole batch")
     batch_size: int = Field(description="rows that were predicted together, those of other requests included")
@@ -67,7 +67,6 @@ class PredictionBatch(WireModel):
     files: tuple[ManifestFile, ...]
     tasks: tuple[PredictionTask, ...]
     seconds_left: float = Field(description="until nobody waits for an answer any more")
-    waited_seconds: float = Field(description="of the request that waited longest")
 
 
 class RowAnswer(WireRequest):

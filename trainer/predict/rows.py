@@ -104,13 +104,18 @@ class RowPredictor:
 
 def _text_of(row: Row) -> str:
     """A text, or ``{"text": ...}``, or a pair of them as ``{"text": ..., "pair": ...}``, in the form that predictors take."""
-    parts = [row] if isinstance(row, str) else [row.get("text"), row.get("pair", "")] if isinstance(row, dict) else [None]
-    if not all(isinstance(part, str) for part in parts) or (isinstance(row, dict) and set(row) - {"text", "pair"}):
+    given = {"text": row} if isinstance(row, str) else row
+    if (
+        not isinstance(given, dict)
+        or set(given) not in ({"text"}, {"text", "pair"})
+        or not all(isinstance(it, str) for it in given.values())
+    ):
         raise BadInput('this model takes texts: a string, {"text": ...}, or {"text": ..., "pair": ...}')
-    if not parts[0].strip():
+    text = str(given["text"])
+    if not text.strip():
         raise BadInput("the text is empty")
-    if isinstance(row, str) or "pair" not in row:
-        return str(parts[0])
-    if "\t" in row["text"]:
+    if "pair" not in given:
+        return text
+    if "\t" in text:
         raise BadInput("the first text of a pair must not hold a tab")
-    return f"{row['text']}\t{row['pair']}"
+    return f"{text}\t{given['pair']}"
