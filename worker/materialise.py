@@ -54,7 +54,7 @@ class Materialiser:
             return None
         if source is None:
             raise CannotPrepare(Reason.PROTOCOL, "the claim does not say where the base model lies")
-        return self._download(source.files)
+        return self.package(source.files)
 
     def _local(self, path: Path, field: str, *, may_be_file: bool) -> Path:
         """The folder or file itself, when every link on the way to it stays inside a root that the operator allows."""
@@ -88,7 +88,8 @@ class Materialiser:
         if done.returncode != 0 or not _is_sound(folder):
             raise CannotPrepare(Reason.STORAGE, f"the dataset {name} could not be made: {done.stderr.strip()[-2000:]}")
 
-    def _download(self, files: tuple[ManifestFile, ...]) -> Path:
+    def package(self, files: tuple[ManifestFile, ...]) -> Path:
+        """The folder that holds exactly these files; downloaded unless an earlier need has left it here."""
         folder = self._cache / "models" / content_key(files)
         with self._alone(folder):
             if not _is_sound(folder):

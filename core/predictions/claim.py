@@ -15,9 +15,8 @@ from core.ids import new_id
 from core.jobs.leases import lease_sha256, new_lease_token
 from core.models.queries import manifest_files
 from core.predictions.ask import ROWS
-from core.wire.predictions import ClaimPredictionsRequest, PredictionBatch, PredictionTask, RequestAnswer
+from core.wire.predictions import LEASE_SECONDS, ClaimPredictionsRequest, PredictionBatch, PredictionTask, RequestAnswer
 
-LEASE_SECONDS = 20.0
 MAX_REQUESTS, MAX_BATCH_ROWS, MAX_BATCH_BYTES = 64, 256, 16 << 20
 # So long a request waits for a node that holds its model already; then any node may load it.
 PREFER_LOADED_SECONDS = 1.0

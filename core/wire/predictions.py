@@ -11,6 +11,7 @@ from core.wire.worker import NodeName
 MAX_ROWS = 64  # of one request
 MAX_PREDICT_BYTES = 8 << 20  # of one request's body
 MAX_ERROR = 2_000
+LEASE_SECONDS = 20.0  # a batch is a node's for so long, and as long again at every renewal
 
 Rows = tuple[JsonValue, ...]
 

@@ -14,9 +14,9 @@ from sqlalchemy import func, select
 
 from core.db.prediction_tables import prediction_batches, prediction_requests
 from core.predictions.ask import MAX_WAITING
-from core.predictions.claim import LEASE_SECONDS
 from core.predictions.prune import prune_predictions
 from core.wire.keys import Scope
+from core.wire.predictions import LEASE_SECONDS
 from tests.api.serving import Client, Json, Node, Served
 from tests.api.shipping import sha256_of
 from tests.bed.waiting import until

@@ -36,10 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--parent", type=int, help="the pid that must be ours")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--scratch", type=Path, help="a folder for short-lived files")
-    parser.add_argument("--nice", type=int, default=0, help="how much to give way to others")
     asked = parser.parse_args(arguments)
     die_with_parent(asked.parent)
-    os.nice(asked.nice)
     answers = _own_stdout()
     began = time.monotonic()
     try:
