@@ -19,6 +19,9 @@ class PredictionsApi:
     def __init__(self, url: str, token: str) -> None:
         self._connection = Connection(url, token)
 
+    def close(self) -> None:
+        self._connection.close()
+
     def claim(self, request: ClaimPredictionsRequest) -> PredictionBatch | None:
         """What came within the request's ``wait_seconds``."""
         response = self._connection.post("predictions/claim", request, timeout=request.wait_seconds + TIMEOUT_SECONDS)

@@ -65,6 +65,7 @@ class Host:
             self._unload_idle()
         for seat in list(self._seats.values()):
             seat.stop(STOP_SECONDS)
+        self._api.close()
 
     def _claim(self) -> None:
         """One pass. Whatever fails is tried again."""
