@@ -18,6 +18,7 @@ from core.wire.worker import Worker
 from trainyard.calls import PAGE
 from trainyard.downloads import Advance, download_all, remote_artifact
 from trainyard.models import ModelCalls
+from trainyard.predictions import PredictCalls
 from trainyard.retrying import RetryPolicy
 from trainyard.settings import find_settings
 from trainyard.specs import SpecLike, spec_text
@@ -28,7 +29,7 @@ POLL_SECONDS = 30.0
 NOT_MODIFIED = 304
 
 
-class Client(ModelCalls):
+class Client(ModelCalls, PredictCalls):
     """One server, one key.
 
     Without arguments it reads ``TRAINYARD_URL`` and ``TRAINYARD_API_KEY``, else it talks to the server that
