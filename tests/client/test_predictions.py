@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from core.wire.keys import Scope
+from tests.api.predicting import WEIGHTS, push
 from tests.api.serving import Served
-from tests.api.test_predictions import WEIGHTS, push
 from tests.client.conftest import Terminal
 from trainyard import Client
 from trainyard.errors import BadInput, InvalidRequest, NotFound

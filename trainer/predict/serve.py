@@ -126,6 +126,5 @@ def _fall_silent() -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
     torch.set_num_threads(1)
     sys.exit(main())
