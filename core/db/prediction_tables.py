@@ -12,8 +12,7 @@ prediction_batches = Table(
     Column("version_id", Id, nullable=False),
     Column("node", String(128), nullable=False),
     Column("lease_sha256", String(64), nullable=False),
-    # By the database's clock: afterwards the requests are anybody's again.
-    Column("taken_until", Double, nullable=False),
+    Column("taken_until", Double, nullable=False),  # by the database's clock
     Column("created_at", Instant, nullable=False),
 )
 
@@ -27,6 +26,8 @@ prediction_requests = Table(
     Column("rows", LargeBinary, nullable=False),  # JSON
     Column("num_rows", Integer, nullable=False),
     Column("batch_id", Id),
+    # That of its batch, here as well: of two claims at once, the later one sees the row anew, but other tables as they were.
+    Column("taken_until", Double),
     Column("answer", LargeBinary),  # JSON of core.wire.predictions.RequestAnswer
     Column("expires_at", Double, nullable=False),  # by the database's clock
     Column("created_at", Instant, nullable=False),

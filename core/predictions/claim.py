@@ -21,11 +21,10 @@ MAX_REQUESTS, MAX_BATCH_ROWS, MAX_BATCH_BYTES = 64, 256, 16 << 20
 # So long a request waits for a node that holds its model already; then any node may load it.
 PREFER_LOADED_SECONDS = 1.0
 
-_taken = select(prediction_batches.c.id).where(prediction_batches.c.taken_until >= db_now())
 _WAITING = (
     prediction_requests.c.answer.is_(None),
     prediction_requests.c.expires_at > db_now(),
-    or_(prediction_requests.c.batch_id.is_(None), prediction_requests.c.batch_id.not_in(_taken)),
+    or_(prediction_requests.c.taken_until.is_(None), prediction_requests.c.taken_until < db_now()),
 )
 _IN_SECONDS = (prediction_requests.c.expires_at - db_now()).label("seconds_left")
 _INSERT = insert(prediction_batches).values(taken_until=db_now() + bindparam("seconds", type_=Double()))
@@ -47,7 +46,8 @@ def claim_predictions(tx: Connection, request: ClaimPredictionsRequest, *, now: 
     batch_id, token = new_id("pbt"), new_lease_token()
     values = {"id": batch_id, "version_id": first.version_id, "node": request.node, "created_at": now}
     tx.execute(_INSERT, {**values, "lease_sha256": lease_sha256(token), "seconds": LEASE_SECONDS})
-    tx.execute(update(prediction_requests).where(prediction_requests.c.id.in_([row.id for row in taken])).values(batch_id=batch_id))
+    mine = prediction_requests.c.id.in_([row.id for row in taken])
+    tx.execute(update(prediction_requests).where(mine).values(batch_id=batch_id, taken_until=db_now() + LEASE_SECONDS))
     return PredictionBatch(
         batch_id=batch_id,
         lease_token=token,
@@ -71,6 +71,7 @@ def renew_batch(tx: Connection, batch_id: str, token: str) -> None:
     _fence(tx, batch_id, token)
     until = db_now() + LEASE_SECONDS
     tx.execute(update(prediction_batches).where(prediction_batches.c.id == batch_id).values(taken_until=until))
+    tx.execute(update(prediction_requests).where(prediction_requests.c.batch_id == batch_id).values(taken_until=until))
 
 
 def answer_batch(tx: Connection, batch_id: str, token: str, answers: Iterable[RequestAnswer]) -> list[str]:

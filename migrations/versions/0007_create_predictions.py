@@ -28,6 +28,7 @@ def upgrade() -> None:
         sa.Column("rows", sa.LargeBinary(), nullable=False),
         sa.Column("num_rows", sa.Integer(), nullable=False),
         sa.Column("batch_id", sa.String(length=40), nullable=True),
+        sa.Column("taken_until", sa.Double(), nullable=True),
         sa.Column("answer", sa.LargeBinary(), nullable=True),
         sa.Column("expires_at", sa.Double(), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),

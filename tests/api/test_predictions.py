@@ -103,7 +103,8 @@ def test_a_batch_passes_on_when_its_node_is_silent_and_the_late_answer_counts_fo
     assert first["lease_seconds"] == LEASE_SECONDS
     assert predicting.say(first, "renew").status_code == 204
     with predicting.served.state.db.begin() as tx:
-        tx.execute(prediction_batches.update().values(taken_until=0.0))
+        for table in (prediction_batches, prediction_requests):
+            tx.execute(table.update().values(taken_until=0.0))
     second = predicting.claim()
     assert second is not None
     assert second["tasks"] == first["tasks"]
@@ -112,6 +113,27 @@ def test_a_batch_passes_on_when_its_node_is_silent_and_the_late_answer_counts_fo
         assert (refused.status_code, refused.json()["error"]["code"]) == (409, "lease_lost")
     predicting.answer(second, {"request_id": second["tasks"][0]["id"], "rows": [{"prediction": {"by": "second"}}]})
     assert asked.result().json()["predictions"] == [{"by": "second"}]
+
+
+def test_of_claims_at_once_each_request_is_in_one(predicting: Predicting, callers: ThreadPoolExecutor) -> None:
+    asked = predicting.ask(json={"rows": [1]}, params={"timeout_seconds": 60})
+    until(lambda: predicting.waiting() == 1, within=10)
+    with predicting.served.state.db.begin() as tx:
+        row = dict(tx.execute(select(prediction_requests)).one()._mapping)
+        copies = [{**row, "id": f"{row['id'][:-4]}{number:04}", "num_rows": 40} for number in range(60)]
+        tx.execute(prediction_requests.insert(), copies)
+
+    def claim_all() -> list[Json]:
+        return list(iter(lambda: predicting.claim(wait=0), None))
+
+    batches = [batch for future in [callers.submit(claim_all) for _ in range(6)] for batch in future.result()]
+    taken = [task["id"] for batch in batches for task in batch["tasks"]]
+    assert len(taken) == len(set(taken))
+    rest = claim_all()  # a claim at the same moment may have found all rows locked
+    assert len(taken) + sum(len(batch["tasks"]) for batch in rest) == 61
+    for batch in batches + rest:
+        predicting.answer(batch, *map(echo, batch["tasks"]))
+    assert asked.result().status_code == 200
 
 
 def test_nobody_answers_in_time(predicting: Predicting) -> None:
