@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from base64 import b64encode
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from tests.bed.census import everyone, family
 from tests.bed.stack import ROOT, Stack
 from tests.bed.waiting import until
 
@@ -87,3 +89,23 @@ def test_a_registered_model_answers_as_its_package_does_offline(stack: Stack, tr
     bad = stack.http.post(url, content=contents[0][:40], headers={"Content-Type": "image/png"}, params=PATIENCE, timeout=100)
     assert (bad.status_code, bad.json()["errors"][0]["pointer"]) == (422, "/rows/0")
     assert "iVBORw0KGgo" not in stack.logs(), "an image in a log"
+
+
+def test_after_kill_9_of_the_nodes_part_everything_comes_back(stack: Stack, trained: str, images: Path) -> None:
+    content = (images / "0.png").read_bytes()
+
+    def ask() -> Any:
+        headers = {"Content-Type": "image/png"}
+        return stack.http.post("/v1/models/digits/predict", content=content, headers=headers, params=PATIENCE, timeout=100).json()
+
+    before = ask()["predictions"]
+    (host,), models = processes(stack, "worker.predictions"), processes(stack, "trainer.predict.serve")
+    assert models
+    os.kill(host, signal.SIGKILL)
+    until(lambda: not set(processes(stack, "trainer.predict.serve")) & set(models), within=10, what="the models' processes are gone")
+    assert ask()["predictions"] == before
+    assert processes(stack, "worker.predictions") not in ([], [host])
+
+
+def processes(stack: Stack, word: str) -> list[int]:
+    return [person.pid for person in family(stack.node.pid, everyone()) if word in person.command]
