@@ -62,7 +62,10 @@ def load(folder: Path, device: str) -> Predictor:
     found = predictor_class(config["recipe"])
     try:
         return found(folder, config, load_model(folder, config, device))
-    except (KeyError, TypeError, ValueError, OSError) as error:
+    except BadInput:
+        raise
+    except Exception as error:
+        # Packages come from anywhere: whatever one of them breaks is wrong with that package.
         raise BadInput(f"{folder.name} is no whole package: {type(error).__name__}: {error}") from None
 
 

@@ -1,5 +1,6 @@
 """One process with one model in it, asked over its pipes; see ``trainer/predict/serve.py`` for what is said."""
 
+import logging
 import os
 import time
 from base64 import b64decode
@@ -13,8 +14,11 @@ from core.frames import BadFrame, Frame, read_frame, write_frame
 from core.wire.predictions import MAX_ERROR, PredictionTask, RequestAnswer
 from worker.launcher import Piped
 
+log = logging.getLogger("trainyard.worker.predictions")
+
 LOAD_SECONDS = 180.0
 END_SECONDS = 1.0
+MAX_TAIL = 2_000  # characters
 MAX_ROUND_ROWS = 256  # the process reads as much before it answers
 # It must not take from jobs what they were given: no GPU, one thread.
 MODEST = {
@@ -52,6 +56,7 @@ class Predictor:
                 raise PredictorFailed("refused", f"this model cannot predict: {header['failure']}".replace(f"{folder}", "the package"))
         except BaseException:
             self._process.end()
+            self._tell_errors()
             raise
         self.takes = str(header.get("takes"))
         self.load_seconds = time.monotonic() - began
@@ -66,6 +71,12 @@ class Predictor:
 
     def close(self) -> None:
         self._process.end()
+
+    def _tell_errors(self) -> None:
+        """What the process printed while it loaded, for the operator. No row has come to it yet."""
+        tail = self._errors.read_text(errors="replace")[-MAX_TAIL:]
+        if tail.strip():
+            log.warning("a model did not load", extra={"event": "predictor.not_loaded", "tail": tail})
 
     def ask(self, tasks: Sequence[PredictionTask], *, deadline: float) -> list[RequestAnswer]:
         """An answer for each task, in their order; ``deadline`` in monotonic seconds. After PredictorFailed it is of no use any more."""
