@@ -59,11 +59,8 @@ def state_of(request: Request) -> ApiState:
     return state
 
 
-async def _limited_body(request: Request) -> bytes:
-    return await _read_body(request, state_of(request).settings.max_body_bytes)
-
-
-async def _read_body(request: Request, limit: int) -> bytes:
+async def read_body(request: Request, limit: int) -> bytes:
+    """The whole body. TooLarge beyond ``limit`` bytes, Unavailable when the connection ends before it does."""
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit:
         raise TooLarge(f"the body has {declared} bytes; this server accepts {limit}")
@@ -80,20 +77,24 @@ async def _read_body(request: Request, limit: int) -> bytes:
     return b"".join(parts)
 
 
-async def _json_body(request: Request) -> bytes:
-    _require_json(request)
-    return await _limited_body(request)
-
-
-async def _manifest_body(request: Request) -> bytes:
-    _require_json(request)
-    return await _read_body(request, state_of(request).settings.max_manifest_bytes)
-
-
-def _require_json(request: Request) -> None:
+async def read_json(request: Request, limit: int) -> bytes:
+    """The same for a body that has to be JSON."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json" and not media_type.endswith("+json"):
         raise HTTPException(415, "send JSON, with Content-Type: application/json")
+    return await read_body(request, limit)
+
+
+async def _limited_body(request: Request) -> bytes:
+    return await read_body(request, state_of(request).settings.max_body_bytes)
+
+
+async def _json_body(request: Request) -> bytes:
+    return await read_json(request, state_of(request).settings.max_body_bytes)
+
+
+async def _manifest_body(request: Request) -> bytes:
+    return await read_json(request, state_of(request).settings.max_manifest_bytes)
 
 
 def parse(model: type[Model], body: bytes) -> Model:

@@ -8,6 +8,9 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+# The topic of the nodes that wait for something to predict.
+PREDICTIONS = "predictions/waiting"
+
 
 class Waiter:
     """One listener of one job; used on the event loop alone."""

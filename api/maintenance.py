@@ -24,6 +24,7 @@ from core.jobs.queries import has_claimable
 from core.jobs.reap import reap
 from core.models.settle import settle_models
 from core.output.compact import compact_logs
+from core.predictions.prune import prune_predictions
 
 log = logging.getLogger("trainyard.api.maintenance")
 
@@ -119,6 +120,7 @@ class Maintenance:
         before = self._state.clock.now() - timedelta(hours=self._state.settings.idempotency_hours)
         with self._state.db.begin() as tx:
             prune_idempotency(tx, before)
+            prune_predictions(tx)
         collect_orphans(self._state.db, self._state.store, now=self._state.clock.now())
 
     def _tell_failure(self, cause: str) -> None:

@@ -144,6 +144,8 @@ class WorkerSettings(_FromEnvironment):
     stall_seconds: float = Field(default=120.0, gt=0, description="least time without progress that counts as hung while training")
     prepare_stall_seconds: float = Field(default=900.0, gt=0, description="the same for the other phases")
     keep_run_dirs_hours: float = Field(default=24.0, ge=0)
+    predictors: int = Field(default=2, ge=0, le=64, description="models kept in memory to be tried out; 0: this node serves none")
+    predictor_idle_seconds: float = Field(default=300.0, gt=0, description="a model that nobody asks for so long is unloaded")
     cache_max_bytes: int = Field(default=20 * GIB, ge=0, description="prepared data that no job uses is removed beyond this size")
 
     @field_validator("data_roots")

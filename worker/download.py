@@ -1,9 +1,11 @@
 """Downloads the files of a manifest into a folder, each verified by its SHA-256 before it gets its name."""
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Protocol
 
 from core.manifest import Manifest, ManifestFile, fsync, sha256_of
-from worker.api_client import AttemptApi
 from worker.patience import Patience
 
 MAX_WRONG = 2
@@ -13,10 +15,17 @@ class WrongBytes(Exception):
     """What was downloaded does not have the announced SHA-256, again and again."""
 
 
+class Source(Protocol):
+    """Where objects are read from."""
+
+    def blob(self, sha256: str, *, start: int) -> AbstractContextManager[Iterator[bytes]]:
+        """The bytes of an object from ``start`` on."""
+
+
 class Downloader:
     """Goes on where it was when the connection breaks."""
 
-    def __init__(self, api: AttemptApi, patience: Patience) -> None:
+    def __init__(self, api: Source, patience: Patience) -> None:
         self._api = api
         self._patience = patience
 

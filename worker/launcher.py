@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from worker.keeper import START
@@ -118,6 +119,38 @@ def _collect(keeper: "subprocess.Popen[bytes]") -> None:
     except subprocess.TimeoutExpired:
         log.warning("a keeper is still killing", extra={"event": "keeper.slow", "pid": keeper.pid})
         _slow_keepers.append(keeper)  # dropped, it would be reported as forgotten
+
+
+class Piped:
+    """A Python process of ours that is spoken to over its standard input and output; what else it prints goes to ``errors``."""
+
+    def __init__(self, argv: Sequence[str], environ: Mapping[str, str], *, errors: Path) -> None:
+        with errors.open("wb") as file:
+            self._process = subprocess.Popen(  # noqa: S603 - our own module, by the interpreter that runs us
+                [sys.executable, *argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file, env=dict(environ)
+            )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self.pid = self._process.pid
+        self._pipes = (self._process.stdin, self._process.stdout)
+        self.source, self.sink = self._process.stdout.fileno(), self._process.stdin.fileno()
+        os.set_blocking(self.sink, False)  # so that who writes can stop waiting
+
+    def end(self) -> int:
+        """Kills it where it still runs, and collects it; the exit code, or minus the signal."""
+        self._process.kill()
+        code = self._process.wait()
+        for pipe in self._pipes:
+            with suppress(BrokenPipeError):
+                pipe.close()
+        return code
+
+    def exit_code(self, timeout: float) -> int | None:
+        """Waited for ``timeout`` seconds; None while it runs."""
+        try:
+            return self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return None
 
 
 def run_tool(

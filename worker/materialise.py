@@ -58,7 +58,7 @@ class Materialiser:
             return None
         if source is None:
             raise CannotPrepare(Reason.PROTOCOL, "the claim does not say where the base model lies")
-        return self._download(source.files)
+        return self.package(source.files)
 
     def local_folder(self, path: str, field: str) -> Path:
         """The folder that a spec names in ``field``, inside the operator's roots."""
@@ -66,7 +66,7 @@ class Materialiser:
 
     def uploaded(self, file: ManifestFile) -> Path:
         """A file that the project has uploaded, on this node."""
-        return self._download((file,)) / file.path
+        return self.package((file,)) / file.path
 
     def _local(self, path: Path, field: str, *, may_be_file: bool) -> Path:
         """The folder or file itself, when every link on the way to it stays inside a root that the operator allows."""
@@ -112,7 +112,8 @@ class Materialiser:
                 part.rename(entry)
         return content / files[0].path if len(files) == 1 else content
 
-    def _download(self, files: tuple[ManifestFile, ...]) -> Path:
+    def package(self, files: tuple[ManifestFile, ...]) -> Path:
+        """The folder that holds exactly these files; downloaded unless an earlier need has left it here."""
         folder = self.cache / "models" / content_key(files)
         with self.alone(folder):
             if not _is_sound(folder):

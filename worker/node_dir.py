@@ -46,6 +46,11 @@ class NodeDir:
         return self.cache / "prepared"
 
     @property
+    def predictions(self) -> Path:
+        """Short-lived files of models that are tried out."""
+        return self.root / "predictions"
+
+    @property
     def running(self) -> Path:
         """One file for each live supervisor, locked by it."""
         return self.root / "running"

@@ -76,6 +76,8 @@ class NodeParent:
         self._children = [self._celery]
         if settings.launch == "warm":
             self._children.append(Child("pad", ["-m", "worker.launch_pad", str(self._dir.pad_socket)], plain))
+        if settings.predictors:
+            self._children.append(Child("predictions", ["-m", "worker.predictions"], environ))
         self._num_terms = 0
         self._awake, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._waker = waker

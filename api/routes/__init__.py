@@ -20,10 +20,12 @@ from api.routes import (
     metrics,
     model_aliases,
     models,
+    predictions,
     recipes,
     secrets,
     uploads,
     worker_bytes,
+    worker_predictions,
     worker_side,
     workers,
 )
@@ -41,6 +43,7 @@ VERSIONED = (
     uploads,
     models,
     model_aliases,
+    predictions,
     datasets,
     dataset_files,
     recipes,
@@ -49,6 +52,7 @@ VERSIONED = (
     keys,
     worker_side,
     worker_bytes,
+    worker_predictions,
 )
 
 

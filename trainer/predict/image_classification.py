@@ -30,6 +30,7 @@ class Predictor(predictor.Predictor):
     tables = TABLES
     content_suffixes = SUFFIXES
     reads_arrays = True
+    takes = "image"
 
     @property
     def content_column(self) -> str:

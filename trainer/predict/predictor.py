@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import nn
@@ -40,6 +40,9 @@ class Predictor(ABC):
     content_names: ClassVar[tuple[str, ...]] = ()  # how the column of contents may be called beside ``content_column``
     ignored_names: ClassVar[tuple[str, ...]] = ()  # files of a dataset that tell about rows and have none
     reads_arrays: ClassVar[bool] = False  # of images as ``trainer.data.folder`` keeps them
+    # What one thing to predict on is, and whether each gets exactly one prediction: for those that are sent one by one.
+    takes: ClassVar[Literal["text", "row", "image", "audio"]] = "text"
+    one_each: ClassVar[bool] = True
 
     def __init__(self, folder: Path, config: dict[str, Any], model: nn.Module) -> None:
         self.folder = folder

@@ -26,6 +26,8 @@ class Predictor(predictor.Predictor):
     """A rating (or a score) where a row names an item, else the ten best items that the user did not have in training."""
 
     suffixes = tuple(READERS)
+    takes = "row"
+    one_each = False
 
     @cached_property
     def names(self) -> dict[str, list[str]]:

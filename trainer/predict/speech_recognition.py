@@ -27,6 +27,7 @@ class Predictor(predictor.Predictor):
     suffixes = SUFFIXES
     content_suffixes = SUFFIXES
     content_names = AUDIO_NAMES
+    takes = "audio"
 
     @property
     def content_column(self) -> str:

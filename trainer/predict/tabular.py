@@ -20,6 +20,7 @@ from trainer.predict.predictor import Axes, BadInput, Record
 
 class Predictor(predictor.Predictor):
     suffixes = tuple(READERS)
+    takes = "row"
 
     @cached_property
     def preprocessing(self) -> Preprocessing:
