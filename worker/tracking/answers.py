@@ -16,6 +16,10 @@ class Refused(Exception):
         self.message = message
 
 
+class ClientGone(Exception):
+    """The connection ended, or fell silent, in the middle of a body: there is nobody to answer."""
+
+
 class BadRequest(Refused):
     """The request cannot be understood as HTTP or JSON."""
 

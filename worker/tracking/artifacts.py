@@ -2,13 +2,14 @@
 
 import os
 import shutil
-import tempfile
+import threading
+import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from core.manifest import MANIFEST, check_relative_path
+from core.manifest import check_relative_path
 from worker.tracking.answers import Absent, InvalidValue, NoSpace, TooLarge
 from worker.tracking.folder import TrackingFolder
 
@@ -37,35 +38,39 @@ class ArtifactFolder:
         for path in (self._root, self._incoming):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
         sizes = [path.stat().st_size for path in self._root.rglob("*") if path.is_file() and not path.is_symlink()]
-        self._num_files, self._num_bytes = len(sizes), sum(sizes)
+        self._lock = threading.Lock()
+        self._num_files, self._num_bytes = len(sizes), sum(sizes)  # what is on its way counts too
 
     def put(self, where: str, chunks: Iterable[bytes], *, size: int | None) -> None:
         """Replaces the file when all of it has come; an error of ``chunks`` leaves everything as it was."""
         target = self._path(where)
-        if target.name == MANIFEST and target.parent == self._root:
-            raise InvalidValue(f"'{MANIFEST}' is the name of the manifest of all artifacts")
-        self._make_room(size or 0)
-        descriptor, name = tempfile.mkstemp(dir=self._incoming)
-        temporary = Path(name)
+        self._check_room(size or 0)
+        temporary = self._incoming / uuid.uuid4().hex
+        written = 0
         try:
-            with open(descriptor, "wb") as file:
-                num_bytes = self._write(file, chunks)
-            self._put_in_place(temporary, target, num_bytes)
-        finally:
+            with temporary.open("xb") as file:
+                for chunk in chunks:
+                    written += len(chunk)
+                    self._count(len(chunk))
+                    file.write(chunk)
+            self._put_in_place(temporary, target)
+        except BaseException as error:
+            self._count(-written)
             temporary.unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise NoSpace(f"the disk of this node does not take it: {error.strerror}") from None
+            raise
 
     def open(self, where: str) -> tuple[BinaryIO, int]:
         """The file and its size in bytes."""
         path = self._path(where)
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            if not path.is_file() or path.is_symlink():
+                raise FileNotFoundError(where)
+            file = path.open("rb")
         except OSError:
             raise Absent(f"No such artifact: '{where[:200]}'") from None
-        file = open(descriptor, "rb")
-        if not path.is_file():
-            file.close()
-            raise Absent(f"No such artifact: '{where[:200]}'")
-        return file, os.fstat(descriptor).st_size
+        return file, os.fstat(file.fileno()).st_size
 
     def entries(self, where: str) -> list[Entry]:
         """What lies in the folder, by name; nothing for a file, or for what is not there. ``where`` is empty for all."""
@@ -84,28 +89,27 @@ class ArtifactFolder:
             raise InvalidValue("Invalid path: it leads out of the folder")
         return path
 
-    def _make_room(self, num_bytes: int) -> None:
+    def _check_room(self, num_bytes: int) -> None:
         if self._num_files >= MAX_FILES or self._num_bytes + num_bytes > self._max_bytes:
             raise TooLarge(f"a job's artifacts are at most {MAX_FILES} files and {self._max_bytes} bytes")
         if shutil.disk_usage(self._root).free - num_bytes < FREE_BYTES_KEPT:
             raise NoSpace("the disk of this node is full")
 
-    def _write(self, file: BinaryIO, chunks: Iterable[bytes]) -> int:
-        written = looked_at = 0
-        for chunk in chunks:
-            written += len(chunk)
-            if written - looked_at >= LOOK_EVERY_BYTES or self._num_bytes + written > self._max_bytes:
-                self._make_room(written)
-                looked_at = written
-            file.write(chunk)
-        return written
+    def _count(self, num_bytes: int) -> None:
+        """TooLarge or NoSpace when more has come than there is room for; looked at now and then."""
+        with self._lock:
+            before = self._num_bytes
+            self._num_bytes += num_bytes
+        if num_bytes > 0 and (before // LOOK_EVERY_BYTES != self._num_bytes // LOOK_EVERY_BYTES or self._num_bytes > self._max_bytes):
+            self._check_room(0)
 
-    def _put_in_place(self, temporary: Path, target: Path, num_bytes: int) -> None:
-        before = target.stat().st_size if target.is_file() else None
-        try:
-            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            temporary.replace(target)
-        except OSError as error:
-            raise InvalidValue(f"a file cannot lie there: {error.strerror}") from None
-        self._num_files += before is None
-        self._num_bytes += num_bytes - (before or 0)
+    def _put_in_place(self, temporary: Path, target: Path) -> None:
+        with self._lock:
+            before = target.stat().st_size if target.is_file() else None
+            try:
+                target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                temporary.replace(target)
+            except OSError as error:
+                raise InvalidValue(f"a file cannot lie there: {error.strerror}") from None
+            self._num_files += before is None
+            self._num_bytes -= before or 0

@@ -38,6 +38,13 @@ class RunsFile(BaseModel):
     runs: tuple[TrackedRun, ...]
 
 
+class PortFile(BaseModel):
+    """``port.json``: where the process ``pid`` listens. One that is started again takes the same port: the script knows no other."""
+
+    port: int
+    pid: int
+
+
 @dataclass(frozen=True, slots=True)
 class TrackingFolder:
     """Names below the folder of one attempt. ``journal`` and ``metrics`` are the truth; the ``.json`` files are made of it."""
@@ -86,9 +93,5 @@ class TrackingFolder:
 
     @property
     def port(self) -> Path:
-        """The number of the port, written when the server listens; a restarted server takes the same port again."""
-        return self.root / "port"
-
-    @property
-    def log(self) -> Path:
-        return self.root / "server.log"
+        """A ``PortFile``, written when the server listens."""
+        return self.root / "port.json"

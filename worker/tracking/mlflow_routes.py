@@ -117,11 +117,14 @@ class MlflowRoutes:
         return {"metrics": [_told_metric(key, point) for point in page], **token}
 
     def server_info(self, told: Fields) -> Json:
-        return {"store_type": "FileStore", "workspaces_enabled": False, "multipart_uploads_enabled": False, "multipart_downloads_enabled": False}
+        return {
+            "store_type": "FileStore",
+            "workspaces_enabled": False,
+            "multipart_uploads_enabled": False,
+            "multipart_downloads_enabled": False,
+        }
 
-    def _log(
-        self, told: Fields, metrics: Sequence[Metric] = (), params: Mapping[str, str] = {}, tags: Mapping[str, str] = {}
-    ) -> Json:
+    def _log(self, told: Fields, metrics: Sequence[Metric] = (), params: Mapping[str, str] = {}, tags: Mapping[str, str] = {}) -> Json:
         run_id = _run_id(told)
         self._tracker.log(run_id, metrics, params, tags)
         if run_id == self._tracker.run_id:

@@ -17,7 +17,9 @@ class Progress:
         """A metric of this step was told."""
         self.told(step=step)
 
-    def told(self, *, step: int | None = None, total_steps: int | None = None, epoch: int | None = None, percentage: int | None = None) -> None:
+    def told(
+        self, *, step: int | None = None, total_steps: int | None = None, epoch: int | None = None, percentage: int | None = None
+    ) -> None:
         """Without a step, the percentage counts as the share of ``total_steps``, or of 100 where nobody has told how many there are."""
         before = self.note or ProgressFile(phase=Phase.TRAINING, at=0.0)
         total_steps = total_steps or before.total_steps

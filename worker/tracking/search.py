@@ -18,7 +18,9 @@ Value = str | float | int | None
 NewestOf = Callable[[Run], dict[str, float]]
 
 _NAME = r'(?:(?P<kind>\w+)\.)?(?:`(?P<ticked>[^`]+)`|"(?P<quoted>[^"]+)"|(?P<plain>[\w.\-/]+))'
-_CLAUSE = re.compile(_NAME + r"""\s*(?P<op>!=|<=|>=|=|<|>|I?LIKE\b)\s*(?:'(?P<text>[^']*)'|"(?P<text2>[^"]*)"|(?P<number>-?[\d.eE+\-]+))""", re.I)
+_CLAUSE = re.compile(
+    _NAME + r"""\s*(?P<op>!=|<=|>=|=|<|>|I?LIKE\b)\s*(?:'(?P<text>[^']*)'|"(?P<text2>[^"]*)"|(?P<number>-?[\d.eE+\-]+))""", re.I
+)
 _AND = re.compile(r"\s+AND\s+", re.IGNORECASE)
 _ORDER = re.compile(_NAME + r"(?:\s+(?P<way>ASC|DESC))?\s*", re.IGNORECASE)
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
@@ -82,7 +84,9 @@ def _test(match: re.Match[str], newest_of: NewestOf) -> Callable[[Run], bool]:
         value = get(run)
         if value is None:
             return False
-        return _COMPARE[name](value, wanted) if isinstance(value, str) == isinstance(wanted, str) else _COMPARE[name](str(value), str(wanted))
+        return (
+            _COMPARE[name](value, wanted) if isinstance(value, str) == isinstance(wanted, str) else _COMPARE[name](str(value), str(wanted))
+        )
 
     return compare
 

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from core.run_dir import ProgressFile, write_atomically
-from worker.tracking.answers import Absent, InvalidValue, TooLarge
+from worker.tracking.answers import Absent, TooLarge
 from worker.tracking.clock import now_ms
 from worker.tracking.folder import ParamsFile, RunsFile, TagsFile, TrackedRun, TrackingFolder
 from worker.tracking.lines import GrowingFile, read_lines
@@ -110,9 +110,7 @@ class Tracker:
         """Notes what the script says of its run: FINISHED ends neither the job nor the run."""
         with self.lock:
             run = self.run(run_id)
-            self._record(
-                op="status", run_id=run_id, status=status or run.status, ended_ms=ended_ms or run.ended_ms, name=name or run.name
-            )
+            self._record(op="status", run_id=run_id, status=status or run.status, ended_ms=ended_ms or run.ended_ms, name=name or run.name)
             return run
 
     def log(self, run_id: str, metrics: Sequence[Metric] = (), params: Mapping[str, str] = {}, tags: Mapping[str, str] = {}) -> None:
