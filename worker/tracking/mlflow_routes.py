@@ -97,6 +97,10 @@ class MlflowRoutes:
         self._tracker.run(_run_id(told))
         return {}
 
+    def search_models(self, told: Fields) -> Json:
+        """None: the client asks whenever it lists artifacts, and models are not tracked apart from those."""
+        return {"models": []}
+
     def search_runs(self, told: Fields) -> Json:
         condition = fields.text(told, "filter", "", max_length=MAX_FILTER)
         order = told.get("order_by") or []
@@ -189,6 +193,7 @@ ROUTES = {
     ("POST", f"{_API}/runs/log-inputs"): MlflowRoutes.log_inputs,
     ("POST", f"{_API}/runs/outputs"): MlflowRoutes.log_inputs,
     ("POST", f"{_API}/runs/log-model"): MlflowRoutes.log_inputs,
+    ("POST", f"{_API}/logged-models/search"): MlflowRoutes.search_models,
     ("POST", f"{_API}/runs/search"): MlflowRoutes.search_runs,
     ("GET", f"{_API}/metrics/get-history"): MlflowRoutes.metric_history,
     ("GET", "/api/3.0/mlflow/server-info"): MlflowRoutes.server_info,
