@@ -4,14 +4,19 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
 from core.run_dir import MetricLine
+from worker.tracking.artifacts import ArtifactFolder
 from worker.tracking.folder import TrackingFolder
 from worker.tracking.process import TrackingProcess, environment, make_token
+from worker.tracking.server import TrackingServer
+from worker.tracking.tracker import Tracker
 
 PROGRAMS = Path(__file__).with_name("programs")
 RUN_ID = "job_0001"
@@ -35,6 +40,23 @@ class Attempt:
 
     def start(self) -> None:
         self.port = self.process.start(os.environ)
+
+    @contextmanager
+    def served_here(self, *, max_artifact_bytes: int = 1 << 30) -> Iterator["Attempt"]:
+        """The same server on threads of this process."""
+        self.folder.root.mkdir()
+        tracker = Tracker(self.folder, run_id=RUN_ID, experiment="digits")
+        server = TrackingServer(tracker, ArtifactFolder(self.folder, max_bytes=max_artifact_bytes), token=self.token)
+        self.port = server.server_port
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield self
+        finally:
+            server.shutdown()
+            thread.join()
+            server.server_close()
+            tracker.close()
 
     def variables(self) -> dict[str, str]:
         """Of a script whose machine has a proxy that leads nowhere."""
@@ -73,9 +95,7 @@ class Attempt:
             connection.close()
 
     def log_metric(self, key: str, value: Any, step: int, at_ms: int = 1_000) -> tuple[int, Any]:
-        return self.ask(
-            "POST", f"{API}/runs/log-metric", {"run_id": RUN_ID, "key": key, "value": value, "timestamp": at_ms, "step": step}
-        )
+        return self.ask("POST", f"{API}/runs/log-metric", {"run_id": RUN_ID, "key": key, "value": value, "timestamp": at_ms, "step": step})
 
     def lines(self) -> list[MetricLine]:
         return [MetricLine.model_validate_json(line) for line in self.folder.metrics.read_bytes().splitlines()]
