@@ -74,3 +74,12 @@ def test_an_exception_inside_the_run_is_noted_and_stays_the_scripts(attempt: Att
     attempt.process.stop()
     assert [run["status"] for run in attempt.files()["runs"]["runs"]] == ["FAILED"]
     assert attempt.series("loss") == [(1, 1.0)]
+
+
+def test_a_model_is_logged_found_and_loaded(attempt: Attempt, tmp_path: Path) -> None:
+    told = attempt.told_by("log_a_model", cwd=tmp_path)
+    assert (told["status"], told["params"], told["stage"], told["found"]) == ("READY", {"seed": "7"}, "second", ["doubling"])
+    assert told["answers"] == [2, 2]
+    assert told["source"] == RUN_ID
+    files = {path.name for path in (attempt.folder.artifacts / "models" / told["model_id"]).iterdir()}
+    assert {"MLmodel", "factor.json"} <= files

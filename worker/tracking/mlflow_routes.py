@@ -52,7 +52,7 @@ class MlflowRoutes:
         return {"experiments": [self._experiment()]}
 
     def create_run(self, told: Fields) -> Json:
-        tags = _texts(fields.items(told, "tags", MAX_TEXTS))
+        tags = texts(fields.items(told, "tags", MAX_TEXTS))
         name = fields.text(told, "run_name", tags.get(RUN_NAME_TAG, ""))
         user = fields.text(told, "user_id", "")
         started_ms = fields.integer(told, "start_time", now_ms())
@@ -78,15 +78,15 @@ class MlflowRoutes:
         return self._log(told, metrics=[_metric(told)])
 
     def log_parameter(self, told: Fields) -> Json:
-        return self._log(told, params=_texts([told]))
+        return self._log(told, params=texts([told]))
 
     def set_tag(self, told: Fields) -> Json:
-        return self._log(told, tags=_texts([told]))
+        return self._log(told, tags=texts([told]))
 
     def log_batch(self, told: Fields) -> Json:
         metrics = [_metric(item) for item in fields.items(told, "metrics", MAX_METRICS)]
-        params = _texts(fields.items(told, "params", MAX_TEXTS))
-        return self._log(told, metrics, params, _texts(fields.items(told, "tags", MAX_TEXTS)))
+        params = texts(fields.items(told, "params", MAX_TEXTS))
+        return self._log(told, metrics, params, texts(fields.items(told, "tags", MAX_TEXTS)))
 
     def delete_tag(self, told: Fields) -> Json:
         self._tracker.delete_tag(_run_id(told), fields.key(told))
@@ -96,10 +96,6 @@ class MlflowRoutes:
         """Which data sets and models went in: not kept, and no reason to fail a training."""
         self._tracker.run(_run_id(told))
         return {}
-
-    def search_models(self, told: Fields) -> Json:
-        """None: the client asks whenever it lists artifacts, and models are not tracked apart from those."""
-        return {"models": []}
 
     def search_runs(self, told: Fields) -> Json:
         condition = fields.text(told, "filter", "", max_length=MAX_FILTER)
@@ -193,7 +189,6 @@ ROUTES = {
     ("POST", f"{_API}/runs/log-inputs"): MlflowRoutes.log_inputs,
     ("POST", f"{_API}/runs/outputs"): MlflowRoutes.log_inputs,
     ("POST", f"{_API}/runs/log-model"): MlflowRoutes.log_inputs,
-    ("POST", f"{_API}/logged-models/search"): MlflowRoutes.search_models,
     ("POST", f"{_API}/runs/search"): MlflowRoutes.search_runs,
     ("GET", f"{_API}/metrics/get-history"): MlflowRoutes.metric_history,
     ("GET", "/api/3.0/mlflow/server-info"): MlflowRoutes.server_info,
@@ -209,7 +204,7 @@ def _metric(item: Fields) -> Metric:
     return Metric(fields.key(item), fields.number(item, "value"), at_ms, fields.integer(item, "step", 0))
 
 
-def _texts(items: Sequence[Fields]) -> dict[str, str]:
+def texts(items: Sequence[Fields]) -> dict[str, str]:
     return {fields.key(item): fields.text(item, "value", "") for item in items}
 
 

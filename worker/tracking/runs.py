@@ -26,10 +26,26 @@ class Run:
 
 
 @dataclass(slots=True)
+class LoggedModel:
+    """Text and times of a model that a script has logged; its files are artifacts."""
+
+    model_id: str
+    name: str
+    model_type: str
+    source_run_id: str
+    status: str
+    created_ms: int
+    updated_ms: int
+    tags: dict[str, str]
+    params: dict[str, str]
+
+
+@dataclass(slots=True)
 class Runs:
     """All runs of the script by id, the job's own first, and who owns each series and each prefix."""
 
     by_id: dict[str, Run] = field(default_factory=dict)
+    models: dict[str, LoggedModel] = field(default_factory=dict)
     owners: dict[str, tuple[str, str]] = field(default_factory=dict)
     prefixes: set[str] = field(default_factory=set)
     experiment: str = DEFAULT_EXPERIMENT
@@ -43,6 +59,9 @@ class Runs:
             self._create(Run(**{name: operation[name] for name in ("run_id", "name", "prefix", "parent_run_id", "started_ms", "user")}))
         elif kind == "experiment":
             self.experiment = str(operation["name"])
+        elif kind == "model":
+            model = LoggedModel(**operation["model"])
+            self.models[model.model_id] = model
         else:
             run = self.by_id[operation["run_id"]]
             if kind == "status":

@@ -9,7 +9,7 @@ from io import BufferedReader
 from typing import BinaryIO
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from worker.tracking import kubeflow
+from worker.tracking import kubeflow, models
 from worker.tracking.answers import BadRequest, ClientGone, Forbidden, InvalidValue, Json, NoRoute, Refused, Unauthenticated
 from worker.tracking.artifacts import ArtifactFolder
 from worker.tracking.body import Body
@@ -24,7 +24,7 @@ HOST = "127.0.0.1"
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 MAX_JSON_BYTES = 1 << 20
 SILENCE_SECONDS = 30.0
-RUNS_FOLDER = "runs"
+RUNS_FOLDER, MODELS_FOLDER = "runs", "models"
 
 
 class TrackingServer(BoundedServer):
@@ -34,6 +34,7 @@ class TrackingServer(BoundedServer):
         self.tracker = tracker
         self.artifacts = artifacts
         self.mlflow = MlflowRoutes(tracker)
+        self.models = models.ModelRoutes(tracker)
         self.reports = StatusReports(tracker)
         self.authorization = f"Bearer {token}".encode()
         super().__init__((HOST, port), Handler)
@@ -122,6 +123,9 @@ class Handler(BaseHTTPRequestHandler):
         elif route := ROUTES.get((self.command, path)):
             told = self._query() if self.command == "GET" else self._json(body)
             self._send(200, route(self.server.mlflow, told))
+        elif path == models.ROUTE or path.startswith(f"{models.ROUTE}/"):
+            told = self._query() if self.command == "GET" else self._json(body)
+            self._send(200, self.server.models.route(self.command, path.removeprefix(models.ROUTE).removeprefix("/"), told))
         else:
             raise NoRoute(f"{self.command} {path[:200]} is not tracked here")
         body.drain()
@@ -134,7 +138,7 @@ class Handler(BaseHTTPRequestHandler):
             files = [
                 {"path": entry.name, "is_dir": entry.size is None, "file_size": entry.size or 0}
                 for entry in artifacts.entries(where)
-                if where or entry.name != RUNS_FOLDER
+                if where or entry.name not in (RUNS_FOLDER, MODELS_FOLDER)
             ]
             self._send(200, {"files": files})
         elif self.command == "GET":
@@ -152,12 +156,14 @@ class Handler(BaseHTTPRequestHandler):
         return self._place(told)
 
     def _place(self, told: str) -> str:
-        """Where it lies below the folder. The job's own run has the folder itself, another a folder named by its id."""
-        run_id, _, rest = told.partition("/")
-        run = self.server.tracker.run(run_id)
-        if run.run_id == self.server.tracker.run_id:
-            return rest
-        return "/".join([RUNS_FOLDER, run.run_id, *([rest] if rest else [])])
+        """Where it lies below the folder. The job's own run has the folder itself, another, or a model, one named by its id."""
+        owner, _, rest = told.partition("/")
+        tracker = self.server.tracker
+        if owner in tracker.runs.models:
+            folder = [MODELS_FOLDER, owner]
+        else:
+            folder = [] if tracker.run(owner).run_id == tracker.run_id else [RUNS_FOLDER, owner]
+        return "/".join([*folder, *([rest] if rest else [])])
 
     def _query(self) -> dict[str, str]:
         try:

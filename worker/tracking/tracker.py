@@ -7,7 +7,7 @@ import re
 import threading
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from worker.tracking.folder import ParamsFile, RunsFile, TagsFile, TrackedRun, T
 from worker.tracking.lines import GrowingFile, read_lines
 from worker.tracking.points import MAX_STEP, Point, Points
 from worker.tracking.progress import Progress
-from worker.tracking.runs import Run, Runs
+from worker.tracking.runs import LoggedModel, Run, Runs
 
 log = logging.getLogger("trainyard.tracking")
 
@@ -128,6 +128,11 @@ class Tracker:
             if key not in self.run(run_id).tags:
                 raise Absent(f"No tag with name: {key}")
             self._record(op="untag", run_id=run_id, key=key)
+
+    def keep_model(self, model: LoggedModel) -> None:
+        """As it is now: a new one, or one of those that are known."""
+        with self.lock:
+            self._record(op="model", model=asdict(model))
 
     def note_progress(self, **told: Any) -> None:
         with self.lock:
