@@ -29,9 +29,11 @@ def lives(attempt: Attempt) -> bool:
 
 
 def outside(attempt: Attempt) -> set[str]:
-    """Everything beside the folder of artifacts."""
-    inside = attempt.folder.artifacts
-    return {str(path) for path in attempt.root.parent.rglob("*") if not path.is_relative_to(inside)}
+    """Everything beside the folder of artifacts, but for the files that the server writes when it comes to it."""
+    folder = attempt.folder
+    written_behind = {path.name for path in (folder.params, folder.tags, folder.runs, folder.progress)}
+    paths = [path for path in attempt.root.parent.rglob("*") if not path.is_relative_to(folder.artifacts)]
+    return {str(path) for path in paths if not any(name in path.name for name in written_behind)}
 
 
 def raw(attempt: Attempt, data: bytes) -> bytes:
@@ -272,6 +274,25 @@ def test_a_kept_connection_serves_many_requests(attempt: Attempt) -> None:
         assert connection.getresponse().read()
         assert connection.sock is first
     connection.close()
+
+
+def test_long_histories_and_many_runs_come_in_pages(attempt: Attempt) -> None:
+    for step in range(5):
+        attempt.log_metric("loss", step, step)
+        attempt.ask("POST", f"{API}/runs/create", {"experiment_id": "1", "run_name": f"run {step}", "start_time": step})
+    path = f"{API}/metrics/get-history?run_id={RUN_ID}&metric_key=loss&max_results=2"
+    steps, token = [], ""
+    while True:
+        status, told = attempt.ask("GET", f"{path}&page_token={token}")
+        steps.append([item["step"] for item in told["metrics"]])
+        if not (token := told.get("next_page_token", "")):
+            break
+    assert (status, steps) == (200, [[0, 1], [2, 3], [4]])
+    status, told = attempt.ask("POST", f"{API}/runs/search", {"max_results": 4})
+    assert [run["info"]["run_name"] for run in told["runs"]] == [RUN_ID, "run 4", "run 3", "run 2"]
+    told = attempt.ask("POST", f"{API}/runs/search", {"max_results": 4, "page_token": told["next_page_token"]})[1]
+    assert [run["info"]["run_name"] for run in told["runs"]] == ["run 1", "run 0"]
+    assert "next_page_token" not in told
 
 
 def test_artifacts_have_a_bound(tmp_path: Path) -> None:

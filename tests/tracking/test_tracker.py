@@ -78,14 +78,22 @@ def test_replaced_values_are_kept_up_to_a_number(tracker: Tracker) -> None:
     assert (run.params["lr"], run.replaced["lr"]) == ("29", [str(value) for value in range(13, 29)])
 
 
+def test_texts_are_counted_as_they_are_kept(tracker: Tracker) -> None:
+    for number in range(40):
+        tracker.log(RUN_ID, params={"key": "v" * 10 + str(number % 10)}, tags={"tag": "t" * (number + 1)})
+    assert tracker.runs.num_texts == 2
+    assert tracker.runs.text_bytes == len("key") + 17 * 11 + len("tag") + 40
+
+
 def test_there_is_an_end_to_runs_series_and_texts(tracker: Tracker, folder: TrackingFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MAX_RUNS", "MAX_SERIES", "MAX_TEXTS"):
         monkeypatch.setattr(bounds, name, 2)
     tracker.log(RUN_ID, [Metric(key, 1.0, 0, 0) for key in "abc"])
     assert names_in(folder) == ["a", "b"]
     tracker.log(RUN_ID, params={"a": "1", "b": "1"})
-    with pytest.raises(TooLarge):
-        tracker.log(RUN_ID, tags={"c": "1"})
+    tracker.log(RUN_ID, tags={"c": "1"})
+    tracker.log(RUN_ID, params={"a": "2"}, tags={"d": "1"})
+    assert (tracker.run(RUN_ID).params, tracker.run(RUN_ID).tags) == ({"a": "2", "b": "1"}, {}), "left out, and nobody fails"
     tracker.create_run("fold", "", 0, {})
     with pytest.raises(TooLarge):
         tracker.create_run("fold", "", 0, {})

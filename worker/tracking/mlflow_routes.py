@@ -106,15 +106,16 @@ class MlflowRoutes:
         with self._tracker.lock:
             runs = [] if view == "DELETED_ONLY" else list(self._tracker.runs.by_id.values())
             found = search(runs, condition, order, self._newest_values)
-            page, token = _page(found, told, most=min(MAX_RUNS_PAGE, fields.integer(told, "max_results", MAX_RUNS_PAGE)))
-            return {"runs": [self._run(run) for run in page], **token}
+            start, most = _page(told, MAX_RUNS_PAGE)
+            page = found[start : start + most]
+            return {"runs": [self._run(run) for run in page], **_next(start + most, start + most < len(found))}
 
     def metric_history(self, told: Fields) -> Json:
         key = fields.key(told, "metric_key")
         name = self._tracker.run(_run_id(told)).series.get(key)
-        points = self._tracker.points.of(name) if name else []
-        page, token = _page(points, told, most=min(MAX_PAGE, fields.integer(told, "max_results", MAX_PAGE)))
-        return {"metrics": [_told_metric(key, point) for point in page], **token}
+        start, most = _page(told, MAX_PAGE)
+        points = self._tracker.points.of(name, start, most + 1) if name else []
+        return {"metrics": [_told_metric(key, point) for point in points[:most]], **_next(start + most, len(points) > most)}
 
     def server_info(self, told: Fields) -> Json:
         return {
@@ -215,17 +216,16 @@ def _told_metric(key: str, point: Point) -> Json:
     return {"key": key, "value": special or value, "timestamp": point.at_ms, "step": point.step}
 
 
-def _page(found: Sequence[Any], told: Fields, *, most: int) -> tuple[Sequence[Any], Json]:
-    """At most ``most`` from where ``page_token`` says, and the token of the next page when there is more."""
-    if most < 1:
+def _page(told: Fields, most: int) -> tuple[int, int]:
+    """Where the page starts that ``page_token`` means, and how many it has."""
+    asked = fields.integer(told, "max_results", most)
+    if asked < 1:
         raise InvalidValue("'max_results' must be at least 1")
-    start = _start_of_page(fields.text(told, "page_token", ""))
-    end = start + most
-    return found[start:end], {"next_page_token": _token_of(end)} if end < len(found) else {}
+    return _start_of_page(fields.text(told, "page_token", "")), min(asked, most)
 
 
-def _token_of(start: int) -> str:
-    return base64.urlsafe_b64encode(json.dumps({"start": start}).encode()).decode()
+def _next(start: int, there_is_more: bool) -> Json:
+    return {"next_page_token": base64.urlsafe_b64encode(json.dumps({"start": start}).encode()).decode()} if there_is_more else {}
 
 
 def _start_of_page(token: str) -> int:

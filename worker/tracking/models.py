@@ -63,6 +63,8 @@ class ModelRoutes:
         return {"model": _rendered(model)}
 
     def _change(self, model: LoggedModel, method: str, below: str, told: Fields) -> Json:
+        if len(model.tags) + len(model.params) > MAX_TEXTS:
+            raise TooLarge(f"a logged model has at most {MAX_TEXTS} parameters and tags")
         if (method, below) == ("PATCH", ""):
             status = told.get("status")
             model.status = STATUSES.get(status, PENDING) if isinstance(status, int) else fields.text(told, "status", max_length=50)

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, islice
 from typing import NamedTuple
 
 from core.run_dir import MetricLine
@@ -50,9 +50,10 @@ class Points:
                 self._next_seq += 1
         return len(fresh)
 
-    def of(self, name: str) -> list[Point]:
-        """Every point of the series, of earlier attempts too, as they were told."""
-        return [point for point in self._read(json.dumps(name).encode()) if point.name == name]
+    def of(self, name: str, start: int = 0, most: int | None = None) -> list[Point]:
+        """Points of the series, of earlier attempts too, as they were told: at most ``most`` from the one at ``start`` on."""
+        found = (point for point in self._read(json.dumps(name).encode()) if point.name == name)
+        return list(islice(found, start, None if most is None else start + most))
 
     def close(self) -> None:
         self._file.close()

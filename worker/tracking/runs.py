@@ -85,9 +85,12 @@ class Runs:
     def _set_params(self, run: Run, items: dict[str, str]) -> None:
         for key, value in items.items():
             before = run.params.get(key)
-            if before is not None and before != value:
-                run.replaced[key] = [*run.replaced.get(key, []), before][-REPLACED_KEPT:]
-            self._count(key, value, before)
+            self._count(key, value, None if before is None else "")
+            if before is not None:
+                replaced = run.replaced.setdefault(key, [])
+                replaced.append(before)
+                if len(replaced) > REPLACED_KEPT:
+                    self.text_bytes -= len(replaced.pop(0))
             run.params[key] = value
 
     def _set_tags(self, run: Run, items: dict[str, str]) -> None:
@@ -95,6 +98,7 @@ class Runs:
             self._count(key, value, run.tags.get(key))
             run.tags[key] = value
 
-    def _count(self, key: str, value: str, before: str | None) -> None:
-        self.num_texts += before is None
-        self.text_bytes += len(value) if before is not None else len(key) + len(value)
+    def _count(self, key: str, value: str, dropped: str | None) -> None:
+        """``dropped`` is the value that makes room for this one; None for a new key."""
+        self.num_texts += dropped is None
+        self.text_bytes += len(value) + (len(key) if dropped is None else -len(dropped))

@@ -4,6 +4,9 @@ import hmac
 import json
 import logging
 import socket
+import threading
+from collections.abc import Callable
+from functools import partial
 from http.server import BaseHTTPRequestHandler
 from io import BufferedReader
 from typing import BinaryIO
@@ -23,6 +26,7 @@ log = logging.getLogger("trainyard.tracking")
 HOST = "127.0.0.1"
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 MAX_JSON_BYTES = 1 << 20
+MAX_WORKING = 4  # requests whose JSON is in memory as objects, thirty times its size
 SILENCE_SECONDS = 30.0
 RUNS_FOLDER, MODELS_FOLDER = "runs", "models"
 
@@ -36,6 +40,7 @@ class TrackingServer(BoundedServer):
         self.mlflow = MlflowRoutes(tracker)
         self.models = models.ModelRoutes(tracker)
         self.reports = StatusReports(tracker)
+        self.working = threading.BoundedSemaphore(MAX_WORKING)
         self.authorization = f"Bearer {token}".encode()
         super().__init__((HOST, port), Handler)
         self.hosts = {f"{name}:{self.server_port}" for name in (HOST, "localhost")}
@@ -118,18 +123,23 @@ class Handler(BaseHTTPRequestHandler):
     def _route(self, path: str, body: Body) -> None:
         if path == ARTIFACTS or path.startswith(f"{ARTIFACTS}/"):
             self._route_artifact(path.removeprefix(ARTIFACTS).removeprefix("/"), body)
-        elif (self.command, path) == ("POST", kubeflow.ROUTE):
-            self._send(200, self.server.reports.take(self._json(body)))
-        elif route := ROUTES.get((self.command, path)):
-            told = self._query() if self.command == "GET" else self._json(body)
-            self._send(200, route(self.server.mlflow, told))
-        elif path == models.ROUTE or path.startswith(f"{models.ROUTE}/"):
-            told = self._query() if self.command == "GET" else self._json(body)
-            self._send(200, self.server.models.route(self.command, path.removeprefix(models.ROUTE).removeprefix("/"), told))
         else:
-            raise NoRoute(f"{self.command} {path[:200]} is not tracked here")
+            work = self._work_of(path)
+            raw = b"" if self.command == "GET" else body.whole(MAX_JSON_BYTES)
+            with self.server.working:
+                answer = work(self._query() if self.command == "GET" else _json(raw))
+            self._send(200, answer)
         body.drain()
         self.close_connection = self.close_connection or not body.is_read
+
+    def _work_of(self, path: str) -> Callable[[Json], Json]:
+        if (self.command, path) == ("POST", kubeflow.ROUTE):
+            return self.server.reports.take
+        if route := ROUTES.get((self.command, path)):
+            return partial(route, self.server.mlflow)
+        if path == models.ROUTE or path.startswith(f"{models.ROUTE}/"):
+            return partial(self.server.models.route, self.command, path.removeprefix(models.ROUTE).removeprefix("/"))
+        raise NoRoute(f"{self.command} {path[:200]} is not tracked here")
 
     def _route_artifact(self, quoted: str, body: Body) -> None:
         artifacts = self.server.artifacts
@@ -171,16 +181,6 @@ class Handler(BaseHTTPRequestHandler):
         except ValueError:
             raise BadRequest("the query is not readable") from None
 
-    def _json(self, body: Body) -> Json:
-        raw = body.whole(MAX_JSON_BYTES)
-        try:
-            told = json.loads(raw)
-        except (ValueError, RecursionError):
-            raise BadRequest("the body is not JSON") from None
-        if not isinstance(told, dict):
-            raise BadRequest("the body is not a JSON object")
-        return told
-
     def _refuse(self, refusal: Refused, body: Body | None) -> None:
         if body is not None:
             body.drain()
@@ -211,6 +211,16 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Not a line per request."""
+
+
+def _json(raw: bytes) -> Json:
+    try:
+        told = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise BadRequest("the body is not JSON") from None
+    if not isinstance(told, dict):
+        raise BadRequest("the body is not a JSON object")
+    return told
 
 
 def _unquoted(path: str) -> str:

@@ -56,6 +56,7 @@ class Tracker:
         self.progress = Progress(folder.progress)
         self.exact: set[str] = set()  # metrics of the job's run that come with their own step
         self._journal = GrowingFile(folder.journal, max_bytes=MAX_JOURNAL_BYTES)
+        self._said: set[str] = set()
         self._num_recorded, self._num_written = 0, -1
         self._written_note: ProgressFile | None = None
         self._changed = threading.Event()
@@ -145,15 +146,17 @@ class Tracker:
             items = {key: value for key, value in told.items() if known.get(key) != value}
             if not items:
                 continue
-            if self.runs.num_texts + len(items) > MAX_TEXTS or self.runs.text_bytes > MAX_TEXT_BYTES:
-                raise TooLarge(f"a job tracks at most {MAX_TEXTS} parameters and tags and {MAX_TEXT_BYTES} characters of them")
+            num_new = sum(key not in known for key in items)
+            if self.runs.num_texts + num_new > MAX_TEXTS or self.runs.text_bytes > MAX_TEXT_BYTES:
+                self._say_once(f"some {kind} are left out: there are too many", "tracking.too_many_texts")
+                continue
             self._record(op=kind, run_id=run.run_id, items=items)
 
     def _point_of(self, run: Run, metric: Metric) -> Point | None:
         name = run.series.get(metric.key)
         if name is None:
             if len(self.runs.owners) >= MAX_SERIES:
-                log.warning("a metric is left out: there are too many", extra={"event": "tracking.too_many_series", "key": metric.key})
+                self._say_once("some metrics are left out: there are too many", "tracking.too_many_series")
                 return None
             name = self._series_name(run, metric.key)
             self._record(op="series", run_id=run.run_id, key=metric.key, name=name)
@@ -173,6 +176,12 @@ class Tracker:
             number += 1
             prefix = f"{plain}-{number}/"
         return prefix
+
+    def _say_once(self, what: str, event: str) -> None:
+        """A script must not be able to flood our log."""
+        if event not in self._said:
+            self._said.add(event)
+            log.warning(what, extra={"event": event})
 
     def _record(self, **operation: Any) -> None:
         self.runs.apply(operation)
