@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.bed.waiting import until
-from tests.tracking.serving import API, ARTIFACTS, RUN_ID, Attempt
+from tests.tracking.serving import API, ARTIFACTS, PROGRAMS, RUN_ID, Attempt
 from worker.tracking.process import DidNotListen, TrackingProcess, environment, make_token
 
 
@@ -65,6 +65,17 @@ def test_a_kill_loses_nothing_that_was_answered_and_the_port_stays(attempt: Atte
     assert attempt.lines()[-1].seq == len(steps)
     attempt.process.stop()
     assert (attempt.folder.artifacts / "a.txt").read_bytes() == b"kept"
+
+
+def test_a_script_goes_on_when_the_server_was_killed_and_started_again(attempt: Attempt, tmp_path: Path) -> None:
+    program = [sys.executable, str(PROGRAMS / "log_for_a_while.py")]
+    with subprocess.Popen(program, env=attempt.variables(), cwd=tmp_path, stderr=subprocess.PIPE, text=True) as script:
+        until(lambda: len(attempt.series("loss")) >= 20, within=60, what="the script to log")
+        kill(attempt)
+        attempt.start()
+        said = script.communicate(timeout=60)[1]
+    assert script.returncode == 0, said[-4000:]
+    assert [step for step, _ in attempt.series("loss")] == list(range(200))
 
 
 def test_the_next_attempt_begins_with_what_was_told(attempt: Attempt, tmp_path: Path) -> None:

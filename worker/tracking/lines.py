@@ -9,7 +9,7 @@ READ_BYTES = 1 << 20
 
 
 class GrowingFile:
-    """Appends lines by one write call each. Not for several threads at once.
+    """Appends a line, or several, by one write call. Not for several threads at once.
 
     A line that was written survives a kill of the process (not a power cut). What a full disk, or ``max_bytes``, does not
     take is lost and counted, and the first loss is said aloud: telling never fails the one who tells.
@@ -24,7 +24,7 @@ class GrowingFile:
         self._size = self._cut_torn_end()
 
     def add(self, line: bytes) -> None:
-        """``line`` comes without its newline."""
+        """``line`` comes without its newline; several have one between them."""
         if self._size + len(line) + 1 > self._max_bytes:
             self._lose(f"it holds {self._max_bytes} bytes, the most it may")
             return

@@ -43,11 +43,14 @@ class Points:
     def add(self, points: Sequence[Point]) -> int:
         """How many were new: one with the series, step, time and value of another is that one, told again."""
         fresh = [point for point in points if self._take(point)]
+        lines = []
         for (step, at_ms), group in groupby(fresh, key=lambda point: (point.step, point.at_ms)):
             for values in _lines_of(group):
                 line = {"seq": self._next_seq, "step": step, "at": at_ms / 1000, "values": values}
-                self._file.add(json.dumps(line).encode())
+                lines.append(json.dumps(line).encode())
                 self._next_seq += 1
+        if lines:
+            self._file.add(b"\n".join(lines))
         return len(fresh)
 
     def of(self, name: str, start: int = 0, most: int | None = None) -> list[Point]:
