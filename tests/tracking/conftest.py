@@ -1,4 +1,4 @@
-"""A tracking server that listens."""
+"""A tracking server that listens, as a process of its own and as threads of this one."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,3 +14,10 @@ def attempt(tmp_path: Path) -> Iterator[Attempt]:
     found.start()
     yield found
     found.process.stop()
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Attempt]:
+    """The same server on threads of this process, which starts at once."""
+    with Attempt(tmp_path / "a1").served_here() as found:
+        yield found

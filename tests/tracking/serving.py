@@ -22,6 +22,7 @@ PROGRAMS = Path(__file__).with_name("programs")
 RUN_ID = "job_0001"
 API = "/api/2.0/mlflow"
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
+GET_RUN = f"{API}/runs/get?run_id={RUN_ID}"
 
 
 class Attempt:
@@ -93,6 +94,9 @@ class Attempt:
             return response.status, json.loads(response.read())
         finally:
             connection.close()
+
+    def lives(self) -> bool:
+        return bool(self.ask("GET", GET_RUN)[0] == 200)
 
     def log_metric(self, key: str, value: Any, step: int, at_ms: int = 1_000) -> tuple[int, Any]:
         return self.ask("POST", f"{API}/runs/log-metric", {"run_id": RUN_ID, "key": key, "value": value, "timestamp": at_ms, "step": step})

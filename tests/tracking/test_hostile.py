@@ -2,30 +2,18 @@
 
 import json
 import socket
-import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
 
 from tests.bed.waiting import until
-from tests.tracking.serving import API, ARTIFACTS, RUN_ID, Attempt
-from worker.tracking.connections import MAX_CONNECTIONS
-
-GET_RUN = f"{API}/runs/get?run_id={RUN_ID}"
+from tests.tracking.serving import API, ARTIFACTS, GET_RUN, RUN_ID, Attempt
 
 
 @pytest.fixture
-def attempt(tmp_path: Path) -> Iterator[Attempt]:
-    """Served by threads of this process: a start of its own for every wrong byte would take seconds each."""
-    with Attempt(tmp_path / "a1").served_here() as served:
-        yield served
-
-
-def lives(attempt: Attempt) -> bool:
-    return attempt.ask("GET", GET_RUN)[0] == 200
+def attempt(served: Attempt) -> Attempt:
+    """A start of its own for every wrong byte would take seconds each."""
+    return served
 
 
 def outside(attempt: Attempt) -> set[str]:
@@ -73,7 +61,7 @@ def test_another_name_is_another_server(attempt: Attempt, name: str) -> None:
 def test_what_is_not_a_json_object_is_refused(attempt: Attempt, body: bytes) -> None:
     status, told = attempt.ask("POST", f"{API}/runs/log-batch", body)
     assert (status, told["error_code"]) == (400, "BAD_REQUEST")
-    assert lives(attempt)
+    assert attempt.lives()
 
 
 @pytest.mark.parametrize(
@@ -170,7 +158,7 @@ def test_json_of_more_than_a_mebibyte_is_refused_and_its_sender_reads_why(attemp
     chunks = b"".join(b"10000\r\n" + b"x" * 0x10000 + b"\r\n" for _ in range(32)) + b"0\r\n\r\n"
     answer = raw(attempt, head(attempt, f"POST {API}/runs/log-batch", "Transfer-Encoding: chunked") + chunks)
     assert answer.startswith(b"HTTP/1.1 413 ")
-    assert lives(attempt)
+    assert attempt.lives()
 
 
 @pytest.mark.parametrize(
@@ -196,13 +184,13 @@ def test_broken_chunks_are_refused(attempt: Attempt, body: bytes) -> None:
 @pytest.mark.parametrize("data", [b"\x16\x03\x01\x02\x00\x01\x00\xfc\x03\x03", b"nonsense\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\r\n" * 9])
 def test_what_is_not_http_is_not_served(attempt: Attempt, data: bytes) -> None:
     assert b" 200 " not in raw(attempt, data)
-    assert lives(attempt)
+    assert attempt.lives()
 
 
 def test_endless_headers_are_cut_off(attempt: Attempt) -> None:
     assert b" 431 " in raw(attempt, b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 200 + b"\r\n")
     assert b" 414 " in raw(attempt, b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n")
-    assert lives(attempt)
+    assert attempt.lives()
 
 
 @pytest.mark.parametrize("body", [b"half", b""])
@@ -212,68 +200,6 @@ def test_an_artifact_that_breaks_off_leaves_the_old_one(attempt: Attempt, body: 
     assert raw(attempt, head(attempt, f"PUT {path}", "Content-Length: 1000000") + body) == b""
     until(lambda: not list(attempt.folder.incoming.iterdir()), within=10, what="the half file to be gone")
     assert (attempt.folder.artifacts / "model.bin").read_bytes() == b"old"
-
-
-@contextmanager
-def connected(attempt: Attempt, number: int) -> Iterator[list[socket.socket]]:
-    with ExitStack() as stack:
-        yield [stack.enter_context(socket.create_connection(("127.0.0.1", attempt.port), timeout=20)) for _ in range(number)]
-
-
-def test_two_hundred_connections_that_say_nothing_keep_nobody_out(attempt: Attempt) -> None:
-    with connected(attempt, 200):
-        assert all(lives(attempt) for _ in range(5))
-
-
-def test_two_hundred_halves_of_a_request_end_and_the_server_goes_on(attempt: Attempt) -> None:
-    with connected(attempt, 200) as connections:
-        for connection in connections[:MAX_CONNECTIONS]:
-            connection.sendall(b"POST /kubeflow/status HTTP/1.1\r\nHost:")
-    until(lambda: _lives_or_refuses(attempt), within=20, what="an answer, once the halves have hung up")
-
-
-def _lives_or_refuses(attempt: Attempt) -> bool:
-    try:
-        return lives(attempt)
-    except OSError:
-        return False
-
-
-def test_two_hundred_clients_at_once_are_all_served(attempt: Attempt) -> None:
-    failed: list[object] = []
-
-    def tell(number: int) -> None:
-        try:
-            until(lambda: _told(attempt, number), within=30)
-        except AssertionError as error:
-            failed.append(error)
-
-    threads = [threading.Thread(target=tell, args=(number,)) for number in range(200)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert failed == []
-    assert sorted(step for step, _ in attempt.series("loss")) == list(range(200))
-
-
-def _told(attempt: Attempt, number: int) -> bool:
-    """As the client does: again, when the connection was refused."""
-    try:
-        return attempt.log_metric("loss", number, number)[0] == 200
-    except OSError:
-        return False
-
-
-def test_a_kept_connection_serves_many_requests(attempt: Attempt) -> None:
-    connection = HTTPConnection("127.0.0.1", attempt.port, timeout=20)
-    connection.connect()
-    first = connection.sock
-    for path in (GET_RUN, "/nowhere", GET_RUN):
-        connection.request("GET", path, headers={"Authorization": f"Bearer {attempt.token}"})
-        assert connection.getresponse().read()
-        assert connection.sock is first
-    connection.close()
 
 
 def test_long_histories_and_many_runs_come_in_pages(attempt: Attempt) -> None:
