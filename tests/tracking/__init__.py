@@ -1,0 +1,1 @@
+"""The tracking server: what real clients tell it, what becomes of it, and what hostile ones cannot do."""
