@@ -111,6 +111,7 @@ class Attempt:
             environ=node.environ,
             wheels_dir=node.wheels_dir,
             shutdown_timeout=timedelta(seconds=node.stop_grace_seconds),
+            earlier=self._dir.earlier_run_dirs(self._claim.job_id, self._claim.attempt),
         )
         return Script(self._claim, spec, self._run_dir, facts, self._report)
 

@@ -32,6 +32,7 @@ class Setting:
     num_devices: int
     channels: Mapping[str, Path] = field(default_factory=dict)  # where each dataset lies: a folder or a file
     resume_from: Path | None = None
+    reporting: Mapping[str, str] = field(default_factory=dict)  # variables that lead to the tracking server
 
 
 def write_inputs(setting: Setting) -> None:
@@ -54,7 +55,8 @@ def write_inputs(setting: Setting) -> None:
 
 def environment(setting: Setting) -> dict[str, str]:
     """Every variable beside those that all ranks of this service have; the spec's own ``env`` comes last."""
-    return {**_sagemaker(setting), **_vertex(setting), **_dstack(setting), **_accelerate(setting), **_run(setting), **setting.spec.env}
+    others = {**_vertex(setting), **_dstack(setting), **_accelerate(setting)}
+    return {**_sagemaker(setting), **others, **_run(setting), **setting.reporting, **setting.spec.env}
 
 
 def arguments(spec: ScriptSpec) -> tuple[str, ...]:

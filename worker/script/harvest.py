@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,8 +25,9 @@ class Gathered:
 class Harvest:
     """``remember`` before the script starts, ``gather`` when nothing of it runs any more."""
 
-    def __init__(self, dirs: ScriptDirs, artifacts: Path) -> None:
+    def __init__(self, dirs: ScriptDirs, artifacts: Path, others: Mapping[str, Path] | None = None) -> None:
         self._dirs = dirs
+        self._others = dict(others or {})  # further folders, by the name that they get among the artifacts
         self._artifacts = artifacts
         self._known: dict[str, Version] = {}
 
@@ -38,7 +39,7 @@ class Harvest:
         """Moves the files and seals them. Links and names that other systems could not have are refused and stay where they are."""
         dirs, gathered = self._dirs, Gathered()
         folders = {"model": dirs.model, "output": dirs.output_data, "intermediate": dirs.intermediate, "tensorboard": dirs.tensorboard}
-        for prefix, folder in {**folders, "workdir": dirs.code}.items():
+        for prefix, folder in {**folders, **self._others, "workdir": dirs.code}.items():
             for name, version in list(_files(folder)):
                 if folder == dirs.code and self._known.get(name) == version:
                     continue

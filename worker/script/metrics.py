@@ -1,4 +1,4 @@
-"""Metrics that a script never meant for us: TensorBoard's files and printed lines, appended to ``metrics.jsonl`` like anybody's."""
+"""Metrics that a script never meant for us (of trackers, TensorBoard, printed lines), appended to ``metrics.jsonl`` like anybody's."""
 
 import json
 import math
@@ -18,6 +18,7 @@ from worker.outcome import last_lines
 from worker.script.event_files import NAMES, EventFile, Scalars
 from worker.script.layout import ScriptDirs
 from worker.script.printed import PrintedMetrics
+from worker.script.reporting import Reporting
 
 LOOK_SECONDS = 2.0  # for new event files
 MAX_EVENT_FILES = 64
@@ -26,8 +27,9 @@ MAX_EVENT_FILES = 64
 class ScriptMetrics:
     """``gather`` again and again, from any thread; after the one that ``is_over`` it does nothing more."""
 
-    def __init__(self, run_dir: RunDir, dirs: ScriptDirs, patterns: Sequence[MetricPattern]) -> None:
+    def __init__(self, run_dir: RunDir, dirs: ScriptDirs, patterns: Sequence[MetricPattern], reporting: Reporting | None = None) -> None:
         self._run_dir = run_dir
+        self._reporting = reporting
         self._dirs = dirs
         self._printed = PrintedMetrics(run_dir, patterns)
         self._files: dict[str, EventFile] = {}
@@ -47,6 +49,8 @@ class ScriptMetrics:
 
     def _gather(self) -> None:
         found = self._printed.read(time.time())
+        if self._reporting is not None:
+            found += self._reporting.read()
         if self._is_over or time.monotonic() - self._looked_at >= LOOK_SECONDS:
             found += self._from_event_files()
             self._looked_at = time.monotonic()
@@ -61,7 +65,9 @@ class ScriptMetrics:
         """Unless the script does so itself, through ``trainyard.run``."""
         path = self._run_dir.progress
         if self._version() == self._progress:
-            write_atomically(path, ProgressFile(phase=Phase.TRAINING, step=self.step, at=time.time()), durable=False)
+            told = self._reporting.progress() if self._reporting is not None else None
+            facts = {"total_steps": told.total_steps, "epoch": told.epoch, "total_epochs": told.total_epochs} if told else {}
+            write_atomically(path, ProgressFile(phase=Phase.TRAINING, step=self.step, at=time.time(), **facts), durable=False)
             self._progress = self._version()
 
     def last_step(self) -> int:

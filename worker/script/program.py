@@ -1,7 +1,7 @@
 """One attempt's script, from its code to its artifacts: what the supervisor asks for, in the order in which it asks."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -20,9 +20,11 @@ from worker.script.harvest import Gathered, Harvest
 from worker.script.launch import plan_script
 from worker.script.layout import ScriptDirs
 from worker.script.metrics import ScriptMetrics
+from worker.script.reporting import Reporting
 from worker.script.requirements import PackageSource, python_for
 from worker.script.secrets import hand_over, take_back
 from worker.script.snapshots import FolderCheckpoints, restore
+from worker.tracking.process import DidNotListen
 
 log = logging.getLogger("trainyard.worker.script")
 
@@ -38,6 +40,7 @@ class ScriptNode:
     environ: Mapping[str, str]
     wheels_dir: Path | None
     shutdown_timeout: timedelta
+    earlier: Sequence[RunDir] = ()  # of the job's attempts before, the newest first
 
 
 class Script:
@@ -50,8 +53,9 @@ class Script:
         self._node = node
         self._report = report
         self._dirs = ScriptDirs.of(run_dir)
-        self._harvest = Harvest(self._dirs, run_dir.artifacts)
-        self._metrics = ScriptMetrics(run_dir, self._dirs, spec.metric_patterns)
+        self._reporting = Reporting(run_dir, claim.job_id, earlier=node.earlier)
+        self._harvest = Harvest(self._dirs, run_dir.artifacts, {"mlflow": self._reporting.folder.artifacts})
+        self._metrics = ScriptMetrics(run_dir, self._dirs, spec.metric_patterns, self._reporting)
         self._checkpoints = FolderCheckpoints(self._dirs.checkpoints, run_dir)
         self._setting: Setting | None = None
         self._python = Path()
@@ -81,11 +85,11 @@ class Script:
         self._metrics.step = point.step if point else 0
 
     def plan(self) -> LaunchPlan:
-        """Call it after ``prepare``."""
+        """Call it after ``prepare``, in a thread that lives as long as the attempt: the tracking server dies with it."""
         assert self._setting is not None
         self._metrics.tell_progress()
         return plan_script(
-            self._setting,
+            replace(self._setting, reporting=self._start_reporting()),
             attempt_id=self._claim.attempt_id,
             devices=self._claim.devices,
             python=self._python,
@@ -93,8 +97,16 @@ class Script:
             environ=self._node.environ,
         )
 
+    def _start_reporting(self) -> dict[str, str]:
+        try:
+            return self._reporting.start(self._node.environ)
+        except DidNotListen as error:
+            self._report("script.no_tracking", f"calls of MLflow and of transformers' status hook are not heard: {error}")
+            return {}
+
     def gather_metrics(self) -> None:
         """From the shipper's thread, while the script runs."""
+        self._reporting.look_after(self._node.environ)
         self._metrics.gather()
 
     def keep_checkpoint(self) -> None:
@@ -104,11 +116,13 @@ class Script:
     def conclude(self, outcome: Outcome) -> Outcome:
         """Keeps what the script has left, and tells its ending in its own words. Call it when nothing of it runs any more."""
         take_back(self._dirs.secrets)
+        self._reporting.stop()
         self._metrics.gather(is_over=True)
         self._checkpoints.look(self._metrics.step, is_over=True)
         outcome = self._in_its_own_words(outcome)
         if outcome.reason is not Reason.COMPLETED and EFFECTS[outcome.reason].budget is not Budget.USER:
             return outcome
+        self._reporting.keep(self._run_dir.artifacts / "tracking")
         gathered = self._harvest.gather()
         if gathered.refused:
             names = ", ".join(ascii(name) for name in gathered.refused[:10])
