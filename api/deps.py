@@ -91,6 +91,10 @@ async def _json_body(request: Request) -> bytes:
     return await read_json(request, state_of(request).settings.max_body_bytes)
 
 
+async def _manifest_body(request: Request) -> bytes:
+    return await read_json(request, state_of(request).settings.max_manifest_bytes)
+
+
 def parse(model: type[Model], body: bytes) -> Model:
     """The body as this model; InvalidInput with every problem at once. Strict models must be read from JSON text."""
     try:
@@ -112,6 +116,7 @@ WorkerKey = Annotated[Caller, Depends(KeyWith(Scope.WORKER))]
 LeaseToken = Annotated[str, Depends(LeaseBearer())]
 
 JsonBody = Annotated[bytes, Depends(_json_body)]
+ManifestBody = Annotated[bytes, Depends(_manifest_body)]  # of requests that list files
 RawBody = Annotated[bytes, Depends(_limited_body)]
 
 JobId = Annotated[str, Path(max_length=64, description="a job's id, `job_...`", examples=["job_01jd3v4n8m0000000000000000"])]

@@ -4,11 +4,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 ALWAYS = (
     (b"x-content-type-options", b"nosniff"),
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
-UNLESS_SET = (b"cache-control", b"no-store")
+UNLESS_SET = (
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),  # two of them would both hold
+)
 
 
 class SecurityHeaders:
@@ -18,10 +20,9 @@ class SecurityHeaders:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = [*message["headers"], *ALWAYS]
-                if not any(name == b"cache-control" for name, _ in message["headers"]):
-                    headers.append(UNLESS_SET)
-                message["headers"] = headers
+                present = {name for name, _ in message["headers"]}
+                missing = [header for header in UNLESS_SET if header[0] not in present]
+                message["headers"] = [*message["headers"], *ALWAYS, *missing]
             await send(message)
 
         await self.app(scope, receive, send_with_headers if scope["type"] == "http" else send)

@@ -14,6 +14,7 @@ from typing import Self
 
 from api.deps import ApiState
 from core.artifacts.orphans import collect_orphans
+from core.datasets.settle import settle_datasets
 from core.elections import hold, resign
 from core.errors import TrainyardError
 from core.failpoints import hit
@@ -83,8 +84,10 @@ class Maintenance:
             is_elected = hold(tx, duty=DUTY, holder=self._holder, ttl_seconds=max(5 * self._pause, 10.0))
         if not is_elected:
             return []
-        self._settle()
         lost = self._reap() if self._monotonic() >= self._reap_after else []
+        with self._state.db.begin() as tx:
+            settle_datasets(tx, self._state.clock.now())
+            settle_models(tx, self._state.clock.now())
         with self._state.db.read() as tx:
             is_work_waiting = has_claimable(tx)
         if lost or is_work_waiting:
@@ -112,11 +115,6 @@ class Maintenance:
             self._state.live.notify(*lost)
             log.warning("leases ran out", extra={"event": "attempts.reaped", "jobs": lost})
         return lost
-
-    def _settle(self) -> None:
-        """What jobs that ended otherwise than by a worker's report leave open."""
-        with self._state.db.begin() as tx:
-            settle_models(tx, self._state.clock.now())
 
     def _prune(self) -> None:
         before = self._state.clock.now() - timedelta(hours=self._state.settings.idempotency_hours)

@@ -20,6 +20,12 @@ class SettingsError(Exception):
     """An environment variable is missing or has a value that cannot be used."""
 
 
+def _absolute(roots: tuple[Path, ...]) -> tuple[Path, ...]:
+    if any(not root.is_absolute() for root in roots):
+        raise ValueError("every root must be an absolute path")
+    return roots
+
+
 class _FromEnvironment(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TRAINYARD_", frozen=True, extra="ignore", env_ignore_empty=True)
 
@@ -56,9 +62,16 @@ class ApiSettings(_FromEnvironment):
     lease_ttl_seconds: float = Field(default=60, ge=1, le=3600)
     maintenance_seconds: float = Field(default=2.0, gt=0, le=60, description="pause between two passes of reaping and ringing")
     max_body_bytes: int = Field(default=MIB, ge=1024)
+    max_manifest_bytes: int = Field(default=32 * MIB, ge=1024, description="of a body that lists files: 100,000 of them fit")
+    dataset_roots: tuple[Path, ...] = Field(default=(), description="folders of this machine that datasets may be copied from")
     max_log_bytes_per_attempt: int = Field(default=64 * MIB, ge=1024)
     max_queued_jobs_per_project: int = Field(default=20_000, ge=1)
     idempotency_hours: int = Field(default=72, ge=1)
+
+    @field_validator("dataset_roots")
+    @classmethod
+    def _absolute_roots(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
+        return _absolute(value)
 
     @property
     def is_public(self) -> bool:
@@ -101,9 +114,7 @@ class WorkerSettings(_FromEnvironment):
     @field_validator("data_roots")
     @classmethod
     def _absolute_roots(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
-        if any(not root.is_absolute() for root in value):
-            raise ValueError("every root must be an absolute path")
-        return value
+        return _absolute(value)
 
     @model_validator(mode="after")
     def _api_url_has_a_scheme(self) -> Self:

@@ -194,6 +194,18 @@ class JobSpec(Strict):
             raise ValueError(f"a deterministic job needs a fixed value for {', '.join(auto)} instead of 'auto'")
         return self
 
+    def num_steps(self, num_training_rows: int | None) -> int | None:
+        """Optimiser steps of the whole job; None where nobody can tell before it has read its data."""
+        return None
+
     def channels(self) -> dict[str, Dataset]:
         """Every dataset that an attempt reads, by the name under which it is handed to the ranks."""
         return {} if self.dataset is None else {MAIN_CHANNEL: self.dataset}
+
+    def with_channels(self, channels: dict[str, Dataset]) -> Self:
+        """The same job reading these datasets instead; the keys are those of ``channels``."""
+        return self.model_copy(update={"dataset": channels[MAIN_CHANNEL]}) if channels else self
+
+    def channel_pointer(self, channel: str) -> str:
+        """Where in the spec this channel's dataset stands, as a JSON pointer."""
+        return "/dataset" if channel == MAIN_CHANNEL else f"/datasets/{channel}"

@@ -85,7 +85,16 @@ class Effect:
     meaning: str
 
 
-J, A = JobState, AttemptState
+class DatasetState(StrEnum):
+    """Of one version of a dataset."""
+
+    UPLOADING = "uploading"  # files are still added, by uploads or by the job that prepares it
+    VALIDATING = "validating"  # its files are final; a job reads them
+    READY = "ready"
+    INVALID = "invalid"  # its message says why
+
+
+J, A, D = JobState, AttemptState, DatasetState
 
 EFFECTS: dict[Reason, Effect] = {
     Reason.COMPLETED: Effect(attempt=A.SUCCEEDED, job=J.SUCCEEDED, meaning="training, evaluation and packaging are done"),
@@ -127,3 +136,9 @@ ATTEMPT_MOVES: dict[AttemptState, frozenset[AttemptState]] = {
 FINAL = frozenset(JobState) - MOVES.keys()
 HOLDING_A_LEASE = frozenset({J.RUNNING, J.PAUSING, J.CANCELLING})
 LIVE_ATTEMPT = frozenset(ATTEMPT_MOVES)
+
+DATASET_MOVES: dict[DatasetState, frozenset[DatasetState]] = {
+    D.UPLOADING: frozenset({D.VALIDATING, D.INVALID}),
+    D.VALIDATING: frozenset({D.READY, D.INVALID}),
+}
+SETTLED = frozenset(DatasetState) - DATASET_MOVES.keys()

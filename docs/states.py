@@ -2,14 +2,28 @@
 
 from pathlib import Path
 
-from core.states import ATTEMPT_MOVES, EFFECTS, FINAL, HOLDING_A_LEASE, LIVE_ATTEMPT, MOVES, AttemptState, Effect, JobState, Reason
+from core.states import (
+    ATTEMPT_MOVES,
+    DATASET_MOVES,
+    EFFECTS,
+    FINAL,
+    HOLDING_A_LEASE,
+    LIVE_ATTEMPT,
+    MOVES,
+    SETTLED,
+    AttemptState,
+    DatasetState,
+    Effect,
+    JobState,
+    Reason,
+)
 
 PAGE = Path(__file__).with_name("STATES.md")
 
 
 def render() -> str:
     """The whole page."""
-    return "\n".join([*_head(), *_jobs(), *_attempts(), *_reasons()]) + "\n"
+    return "\n".join([*_head(), *_jobs(), *_attempts(), *_reasons(), *_datasets()]) + "\n"
 
 
 def _head() -> list[str]:
@@ -76,6 +90,20 @@ def _reasons() -> list[str]:
         "Budgets: `user` failures are tried again only when the spec's `retry.on` names the reason; `infrastructure` ones without",
         "asking, 3 times, and `node` ones 5 times, counted since the last checkpoint progress. When its budget is spent, the job",
         "is `failed`.",
+        "",
+    ]
+
+
+def _datasets() -> list[str]:
+    rows = [f"| {state} | {_yes(state in SETTLED)} | {_words(DATASET_MOVES.get(state, frozenset()))} |" for state in DatasetState]
+    return [
+        "## Version of a dataset",
+        "",
+        "| state | terminal | moves to |",
+        "|---|---|---|",
+        *rows,
+        "",
+        "Its files never change once it has left `uploading`. `core/datasets/transitions.py` is the only writer.",
     ]
 
 
@@ -83,7 +111,7 @@ def _reason_row(reason: Reason, effect: Effect) -> str:
     return f"| {reason} | {effect.meaning} | {effect.attempt} | {effect.job} | {effect.budget or '-'} |"
 
 
-def _words(targets: frozenset[JobState] | frozenset[AttemptState]) -> str:
+def _words(targets: frozenset[JobState] | frozenset[AttemptState] | frozenset[DatasetState]) -> str:
     return ", ".join(sorted(targets)) or "-"
 
 

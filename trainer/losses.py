@@ -13,7 +13,10 @@ from torch.nn import functional
 
 IGNORED = -100  # the target of a position that does not count
 
-LossName = Literal["cross_entropy", "focal", "binary", "binary_focal", "mse", "mae", "huber"]
+ClassLossName = Literal["cross_entropy", "focal", "binary"]
+LossName = ClassLossName | Literal["mse", "mae", "huber"]
+# As specs name them.
+CLASS_LOSSES: dict[str, ClassLossName] = {"cross-entropy": "cross_entropy", "focal": "focal", "binary": "binary"}
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # (outputs, targets) to the mean
 
 
@@ -25,7 +28,7 @@ def loss_function(
     gamma: float = 2.0,
     delta: float = 1.0,
 ) -> Loss:
-    """``gamma`` is of the focal losses, ``delta`` of huber. ValueError when a regression is to weigh or smooth classes."""
+    """``gamma`` is of focal, ``delta`` of huber. ValueError when a regression is to weigh or smooth classes."""
     weighing: dict[str, Any] = {"class_weights": class_weights, "label_smoothing": label_smoothing}
     if name == "cross_entropy":
         return partial(cross_entropy, **weighing)
@@ -33,8 +36,6 @@ def loss_function(
         return partial(focal, gamma=gamma, **weighing)
     if name == "binary":
         return partial(binary, **weighing)
-    if name == "binary_focal":
-        return partial(binary, gamma=gamma, **weighing)
     if class_weights is not None or label_smoothing:
         raise ValueError(f"{name} has no classes")
     regressions: dict[str, Loss] = {"mse": mse, "mae": mae, "huber": partial(huber, delta=delta)}
@@ -73,27 +74,18 @@ def focal(
 
 
 def binary(
-    logits: torch.Tensor,
-    targets: torch.Tensor,
-    *,
-    gamma: float = 0.0,
-    class_weights: torch.Tensor | None = None,
-    label_smoothing: float = 0.0,
+    logits: torch.Tensor, targets: torch.Tensor, *, class_weights: torch.Tensor | None = None, label_smoothing: float = 0.0
 ) -> torch.Tensor:
-    """Cross-entropy of one or several yes-no questions: logits (...), targets (...) in 0..1. The mean over all of them.
+    """A yes-no question for each class, added up: Wightman et al. 2021 (arXiv:2110.00476). Takes what ``cross_entropy`` takes.
 
-    ``class_weights`` are (2,), or (2, L) for the L questions of the last axis: of no and of yes. ``gamma`` as in ``focal``.
+    A class's weight is that of its yes, so that a rare class is missed less; smoothing moves every answer towards 1/K.
     """
-    logits = logits.float()
-    targets = targets.to(logits) * (1.0 - label_smoothing) + 0.5 * label_smoothing
-    losses = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-    if gamma:
-        p = logits.sigmoid()
-        losses = losses * (targets * (1.0 - p) + (1.0 - targets) * p) ** gamma
-    if class_weights is not None:
-        no, yes = class_weights.to(losses)
-        losses = losses * (no + (yes - no) * targets)
-    return losses.mean()
+    logits, targets = _as_rows(logits, targets)
+    counted = targets[:, 0].new_ones(len(targets)) if targets.is_floating_point() else (targets != IGNORED).to(logits)
+    wanted = _probabilities(logits, targets, label_smoothing)
+    weights = None if class_weights is None else class_weights.to(logits)
+    losses = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none", pos_weight=weights)
+    return (losses.sum(-1) * counted).sum() / num_counted(logits, targets)
 
 
 def mse(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -16,6 +16,7 @@ from core.wire.jobs import Artifact, Attempt, Checkpoint, Event, Job, JobMetrics
 from core.wire.keys import ApiKey, CreatedKey, CreateKeyRequest, Scope
 from core.wire.worker import Worker
 from trainyard.calls import PAGE
+from trainyard.datasets import DatasetCalls
 from trainyard.downloads import Advance, download_all, remote_artifact
 from trainyard.models import ModelCalls
 from trainyard.predictions import PredictCalls
@@ -29,7 +30,7 @@ POLL_SECONDS = 30.0
 NOT_MODIFIED = 304
 
 
-class Client(ModelCalls, PredictCalls):
+class Client(DatasetCalls, ModelCalls, PredictCalls):
     """One server, one key.
 
     Without arguments it reads ``TRAINYARD_URL`` and ``TRAINYARD_API_KEY``, else it talks to the server that

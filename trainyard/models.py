@@ -77,7 +77,7 @@ class ModelCalls(Calls):
         ``on_bytes(what, path, num_bytes)`` hears of progress. Raises BadInput for what cannot be read or named.
         """
         tell: Told = on_bytes or (lambda what, path, num_bytes: None)
-        described = [self._send(path, place, tell) for path, place in local_files(Path(folder))]
+        described = [self._send_file(path, place, tell) for path, place in local_files(Path(folder))]
         body = AddModelVersionRequest(files=tuple(described)).model_dump_json(exclude_none=True).encode()
         call = Call(method="POST", path=f"{_url(name)}/versions", body=body, patience=MANIFEST_PATIENCE)
         return read(ModelVersion, self._transport.answer(call))
@@ -137,7 +137,7 @@ class ModelCalls(Calls):
         """Conflict while an alias points to it, or a job that has not ended starts from it."""
         self._transport.answer(Call(method="DELETE", path=_url(name, version)))
 
-    def _send(self, path: Path, place: str, tell: Told) -> ManifestFile:
+    def _send_file(self, path: Path, place: str, tell: Told) -> ManifestFile:
         described = describe_file(path, place, lambda num_bytes: tell("reading", place, num_bytes))
         upload_file(self._transport, path, described, lambda num_bytes: tell("sending", place, num_bytes))
         return described

@@ -7,7 +7,7 @@ a refused connection and the answers 429 and 503 mean that nothing was done, so 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -23,6 +23,7 @@ Model = TypeVar("Model", bound=BaseModel)
 Parameters = Mapping[str, str | int | float | bool | list[str] | None]
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 NOTHING_WAS_DONE = (429, 503)
+TRIES_OF_THE_PATIENT = 24
 
 
 def package_version() -> str:
@@ -68,6 +69,15 @@ class Transport:
 
     def close(self) -> None:
         self._http.close()
+
+    @contextmanager
+    def patient(self) -> Iterator[None]:
+        """While it lasts every call rides out an outage of a minute or two: for one who has heard of the server before."""
+        usual, self.retry = self.retry, replace(self.retry, max_tries=max(self.retry.max_tries, TRIES_OF_THE_PATIENT))
+        try:
+            yield
+        finally:
+            self.retry = usual
 
     def answer(self, call: Call) -> httpx2.Response:
         """The answer, with a status under 400. Raises ApiError and CannotConnect."""

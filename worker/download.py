@@ -39,7 +39,7 @@ class Downloader:
             self._fetch_one(entry, path)
 
     def _fetch_one(self, entry: ManifestFile, path: Path) -> None:
-        part = path.with_name(f".{path.name[:200]}.part")
+        part = path.with_name(f".{entry.sha256}.part")  # the name itself may be as long as a disk allows
         for _ in range(MAX_WRONG):
             part.unlink(missing_ok=True)
             part.touch(mode=0o600)

@@ -4,14 +4,14 @@ import fcntl
 import shutil
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from core.manifest import Manifest, ManifestError, ManifestFile, content_key, seal, verify
+from core.manifest import Manifest, ManifestError, ManifestFile, content_key, seal, sha256_of, verify
 from core.spec import BuiltinDataset, Dataset, JobSpec, PathDataset, PathModel
 from core.states import Reason
-from core.wire.worker import ModelSource
+from core.wire.worker import ContentSource, ModelSource
 from worker.download import Downloader
 from worker.launcher import run_tool
 
@@ -36,15 +36,19 @@ class Materialiser:
         self._downloader = downloader
         self._check = check
 
-    def dataset(self, dataset: Dataset | None) -> Path | None:
+    def channels(self, spec: JobSpec, sources: Mapping[str, ContentSource]) -> dict[str, Path]:
+        """Where each dataset of the spec lies; ``sources`` are the files of those that are named."""
+        return {channel: self.dataset(dataset, sources.get(channel)) for channel, dataset in spec.channels().items()}
+
+    def dataset(self, dataset: Dataset, source: ContentSource | None = None) -> Path:
         """The folder or file to train from. CannotPrepare when it may not be used, or cannot be made."""
-        if dataset is None:
-            return None
         if isinstance(dataset, BuiltinDataset):
             return self._builtin(dataset.builtin)
         if isinstance(dataset, PathDataset):
             return self._local(Path(dataset.path), "dataset.path", may_be_file=True)
-        raise CannotPrepare(Reason.PROTOCOL, "the claim does not say where the dataset lies")
+        if source is None:
+            raise CannotPrepare(Reason.PROTOCOL, "the claim does not say where the dataset lies")
+        return self._version(source.files)
 
     def base_model(self, spec: JobSpec, source: ModelSource | None) -> Path | None:
         """The folder of the package to start from."""
@@ -88,6 +92,18 @@ class Materialiser:
         if done.returncode != 0 or not _is_sound(folder):
             raise CannotPrepare(Reason.STORAGE, f"the dataset {name} could not be made: {done.stderr.strip()[-2000:]}")
 
+    def _version(self, files: tuple[ManifestFile, ...]) -> Path:
+        """A version of one file is that file, one of several a folder with nothing else in it."""
+        entry = self._cache / "versions" / content_key(files)
+        content = entry / "content"  # beside what says that it is whole: a dataset may have files of any name
+        with self._alone(entry):
+            if not _is_as_listed(content, files):
+                shutil.rmtree(entry, ignore_errors=True)
+                part = entry.with_name(f".{entry.name}.part")
+                self._downloader.fetch(Manifest.model_construct(files=files), part / "content")
+                part.rename(entry)
+        return content / files[0].path if len(files) == 1 else content
+
     def package(self, files: tuple[ManifestFile, ...]) -> Path:
         """The folder that holds exactly these files; downloaded unless an earlier need has left it here."""
         folder = self._cache / "models" / content_key(files)
@@ -118,6 +134,15 @@ def _try_lock(fd: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _is_as_listed(folder: Path, files: Iterable[ManifestFile]) -> bool:
+    """Whether every file is there with its SHA-256, and nothing beside."""
+    try:
+        present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()}
+        return present == {file.path for file in files} and all(sha256_of(folder / file.path) == file.sha256 for file in files)
+    except OSError:
+        return False
 
 
 def _is_sound(folder: Path) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 from core.errors import LeaseLost
 from core.logs import configure_logs, mask
 from core.run_dir import RunDir, RunFile, write_atomically
+from core.spec import MAIN_CHANNEL
 from core.states import Reason
 from core.wire.worker import FinishRequest, StartRequest
 from worker.api_client import AttemptApi
@@ -146,7 +147,7 @@ class Attempt:
         """Puts everything on the node that the ranks need; the step that they go on from."""
         claim = self._claim
         materialiser = Materialiser(self._dir.cache, self._node.data_roots, self._downloader, self._check_before_launch)
-        data = materialiser.dataset(claim.spec.dataset)
+        channels = materialiser.channels(claim.spec, claim.datasets)
         base = materialiser.base_model(claim.spec, claim.base_model)
         point = self._resume_point()
         run_file = RunFile(
@@ -154,7 +155,8 @@ class Attempt:
             attempt=claim.attempt,
             spec=claim.spec,
             device=self._node.device_kind,
-            data_dir=_text(data),
+            data_dir=_text(channels.get(MAIN_CHANNEL)),
+            channel_dirs={channel: str(path) for channel, path in channels.items()},
             base_model_dir=_text(base),
             resume_from=_text(point.folder if point else None),
             cache_dir=str(self._dir.prepared),

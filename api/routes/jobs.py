@@ -14,13 +14,16 @@ from api.openapi import body_of
 from api.respond import json_response
 from api.strict_route import StrictRoute
 from core.access.keys import Caller
+from core.datasets.resolve import resolve_datasets
 from core.failpoints import hit
 from core.jobs.cancel import cancel
+from core.jobs.experience import estimate, queue_ahead
 from core.jobs.pause import pause
 from core.jobs.queries import job_json, list_jobs
 from core.jobs.resume import resume
 from core.jobs.submit import check_available, submit
 from core.jobs.waiting import waiting_for
+from core.models.references import find_base_version, settled
 from core.recipes import RECIPES, parse_spec
 from core.states import JobState
 from core.wire.base import Page
@@ -100,13 +103,20 @@ def submit_job(request: Request, caller: Submitter, body: JsonBody, idempotency_
     openapi_extra=body_of(description="a job spec"),
 )
 def validate_spec(request: Request, caller: Reader, body: JsonBody) -> Response:
-    """Answers the effective spec, every default filled in, or every error at once."""
+    """Answers the effective spec, every default filled in, with an outlook on its time, memory and queue; or every error at once."""
     state = state_of(request)
     spec = parse_spec(body)
     check_available(spec)
     with state.db.read() as tx:
-        waits_for = waiting_for(tx, spec)
-    return json_response(ValidationReport(spec=spec, waiting_for=waits_for))
+        meant, _ = resolve_datasets(tx, caller.project_id, spec, lock=False)
+        meant = settled(meant, find_base_version(tx, caller.project_id, spec, locked=False))
+        report = ValidationReport(
+            spec=meant,
+            waiting_for=waiting_for(tx, meant),
+            queue=queue_ahead(tx, meant),
+            estimate=estimate(tx, caller.project_id, meant),
+        )
+    return json_response(report)
 
 
 @router.get("", summary="List jobs, newest first", response_model=Page[Job], responses=ERRORS())

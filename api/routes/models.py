@@ -106,7 +106,7 @@ def read_history(
     summary="Add a version",
     status_code=201,
     response_model=ModelVersion,
-    responses={**ERRORS(409, 413, 415), **_MADE},
+    responses={**ERRORS(404, 409, 413, 415), **_MADE},
     openapi_extra=body_of(AddModelVersionRequest),
 )
 def add_version(request: Request, caller: Submitter, name: ModelName, body: JsonBody, idempotency_key: IdempotencyKey = None) -> Response:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Header, Path, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from api.deps import ApiState, AttemptId, JsonBody, LeaseToken, Offset, RawBody, Sha256, Size, parse, state_of
+from api.deps import ApiState, AttemptId, JsonBody, LeaseToken, ManifestBody, Offset, RawBody, Sha256, Size, parse, state_of
 from api.errors import ERRORS
 from api.openapi import body_of, bytes_body
 from api.respond import json_response
@@ -136,7 +136,7 @@ def get_upload(request: Request, attempt_id: AttemptId, sha256: Sha256, token: L
 def get_blob(
     request: Request, attempt_id: AttemptId, sha256: Sha256, token: LeaseToken, range: Annotated[str | None, Header()] = None
 ) -> Response:
-    """Objects of the job's own checkpoints and of the package that it starts from; one byte range at most."""
+    """Objects of the job's checkpoints, of the package that it starts from and of its datasets; one byte range at most."""
     state = state_of(request)
     with state.db.begin() as tx:
         size = readable_size(tx, fence(tx, attempt_id, token), sha256)
@@ -170,7 +170,7 @@ def add_checkpoint(request: Request, attempt_id: AttemptId, token: LeaseToken, b
     responses=ERRORS(409, 413, 415),
     openapi_extra=body_of(ArtifactsRequest),
 )
-def add_artifacts(request: Request, attempt_id: AttemptId, token: LeaseToken, body: JsonBody) -> Response:
+def add_artifacts(request: Request, attempt_id: AttemptId, token: LeaseToken, body: ManifestBody) -> Response:
     """All files of the manifest become visible at once; 409 names the objects that are `missing` from the store."""
     state = state_of(request)
     wanted = parse(ArtifactsRequest, body)

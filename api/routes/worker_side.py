@@ -11,6 +11,7 @@ from api.openapi import body_of
 from api.respond import json_response
 from api.strict_route import StrictRoute
 from api.threads import in_thread
+from core.datasets.settle import settle_datasets
 from core.errors import ProtocolMismatch
 from core.failpoints import hit
 from core.jobs.claim import claim
@@ -173,6 +174,7 @@ def finish_attempt(request: Request, token: LeaseToken, attempt_id: AttemptId, b
     with state.db.begin() as tx:
         reply = finish(tx, attempt_id, token, wanted, state.clock.now())
         settle_models(tx, state.clock.now(), job_id=reply.job_id)
+        settle_datasets(tx, state.clock.now(), job_id=reply.job_id)
         hit("finish.before_commit")
     hit("finish.after_commit")
     state.live.notify(reply.job_id)

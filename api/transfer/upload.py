@@ -1,12 +1,14 @@
-"""Takes a body of any length into a staging file: a thread hashes and writes one megabyte while the next one arrives."""
+"""Takes a body of any length into the store: a thread hashes and writes one megabyte while the next one arrives."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 
 from starlette.requests import ClientDisconnect, Request
 
+from core.artifacts.store import ByteStore
 from core.artifacts.upload import Upload
 from core.errors import InvalidInput, OffsetMismatch, Unavailable
 
@@ -15,6 +17,8 @@ IDLE_SECONDS = 60.0  # a body that brings nothing for this long is given up: its
 
 # Of their own: a slow disk must not keep the threads that answer requests.
 _writers = ThreadPoolExecutor(max_workers=16, thread_name_prefix="uploads")
+# A body without a known digest holds its thread to the end, so these must not be those of the resumable uploads.
+_streamers = ThreadPoolExecutor(max_workers=16, thread_name_prefix="streams")
 
 
 async def receive(request: Request, opened: AbstractContextManager[Upload], offset: int) -> int:
@@ -72,3 +76,54 @@ async def _pieces(request: Request) -> AsyncIterator[bytes]:
             gathered = []
     if not isinstance(failure, StopAsyncIteration):
         raise Unavailable("the connection ended before the body did") from failure
+
+
+async def receive_whole(request: Request, store: ByteStore) -> tuple[str, int]:
+    """Stores the body as an object: its SHA-256 and how many bytes it has. Of a body that does not arrive whole nothing stays."""
+    body = _Body(request)
+    storing = asyncio.get_running_loop().run_in_executor(_streamers, _store, store, body)
+    try:
+        return await asyncio.shield(storing), body.size
+    finally:
+        body.stop()
+        await asyncio.wait({storing})  # the body must not be gone under its reader
+
+
+def _store(store: ByteStore, body: "_Body") -> str:
+    return store.put(body, keeps_reserve=True)
+
+
+class _Body:
+    """The pieces of a request's body for a thread; the next one is on its way while the thread works on the last."""
+
+    def __init__(self, request: Request) -> None:
+        self.size = 0
+        self._pieces = _pieces(request)
+        self._loop = asyncio.get_running_loop()
+        self._coming: Future[bytes] | None = None
+        self._lock = threading.Lock()
+        self._is_stopped = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        coming = self._ask()
+        while piece := coming.result():
+            coming = self._ask()
+            self.size += len(piece)
+            yield piece
+
+    def stop(self) -> None:
+        """Ends the thread's waiting; without effect once it has everything."""
+        with self._lock:
+            self._is_stopped = True
+            if self._coming is not None:
+                self._coming.cancel()
+
+    def _ask(self) -> "Future[bytes]":
+        with self._lock:
+            if self._is_stopped:
+                raise CancelledError
+            self._coming = asyncio.run_coroutine_threadsafe(self._next(), self._loop)
+            return self._coming
+
+    async def _next(self) -> bytes:
+        return await anext(self._pieces, b"")

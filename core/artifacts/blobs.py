@@ -6,6 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, select, text, union_all
 
+from core.db.dataset_tables import dataset_files, job_datasets
 from core.db.model_tables import job_models, model_files
 from core.db.tables import artifacts, blobs, checkpoint_blobs, checkpoints, jobs
 from core.errors import BlobMissing, NotFound
@@ -41,7 +42,7 @@ def require_blobs(tx: Connection, files: Iterable[ManifestFile]) -> None:
 
 
 def readable_size(tx: Connection, fence: Fence, sha256: str) -> int:
-    """Size of a blob that the attempt may download: of its job's checkpoints, or of what it starts from. Else NotFound."""
+    """Size of a blob that the attempt may download: of its job's checkpoints, of what it starts from, or of a dataset. Else NotFound."""
     of_checkpoint = (
         select(checkpoint_blobs.c.sha256)
         .join(checkpoints, checkpoints.c.id == checkpoint_blobs.c.checkpoint_id)
@@ -57,7 +58,13 @@ def readable_size(tx: Connection, fence: Fence, sha256: str) -> int:
         .join(job_models, job_models.c.version_id == model_files.c.version_id)
         .where(job_models.c.job_id == fence.job_id, model_files.c.sha256 == sha256)
     )
-    size: int | None = tx.scalar(select(blobs.c.size).where(blobs.c.sha256.in_(union_all(of_checkpoint, of_package, of_version))))
+    of_dataset = (
+        select(dataset_files.c.sha256)
+        .join(job_datasets, job_datasets.c.version_id == dataset_files.c.version_id)
+        .where(job_datasets.c.job_id == fence.job_id, dataset_files.c.sha256 == sha256)
+    )
+    readable = union_all(of_checkpoint, of_package, of_version, of_dataset)
+    size: int | None = tx.scalar(select(blobs.c.size).where(blobs.c.sha256.in_(readable)))
     if size is None:
         raise NotFound
     return size

@@ -39,8 +39,8 @@ class ByteStore(Protocol):
     def upload(self, key: UploadKey, size: int) -> contextlib.AbstractContextManager[Upload]:
         """Goes on with an upload of ``size`` bytes in all. UploadInProgress while another holds it, StorageFull at the reserve."""
 
-    def put(self, chunks: Iterable[bytes]) -> str:
-        """Stores an object and returns its SHA-256."""
+    def put(self, chunks: Iterable[bytes], *, keeps_reserve: bool = False) -> str:
+        """Stores an object and returns its SHA-256. With ``keeps_reserve`` StorageFull at the reserve: for what users send."""
 
     def has(self, sha256: str) -> bool: ...
 
@@ -88,12 +88,14 @@ class FolderStore:
                 upload.check_digest()
                 self._publish(path, key.sha256)
 
-    def put(self, chunks: Iterable[bytes]) -> str:
+    def put(self, chunks: Iterable[bytes], *, keeps_reserve: bool = False) -> str:
         path = self._staging / f"{new_id('put')}.part"
         digest = hashlib.sha256()
         try:
             with storage_errors(), path.open("xb") as file:
                 for chunk in chunks:
+                    if keeps_reserve:
+                        self._check_space(len(chunk))
                     digest.update(chunk)
                     file.write(chunk)
                 file.flush()

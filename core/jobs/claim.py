@@ -6,6 +6,7 @@ from sqlalchemy import Connection, Double, bindparam, insert, select
 
 from core.artifacts.artifacts import model_source
 from core.artifacts.checkpoints import sources_for
+from core.datasets.sources import dataset_sources
 from core.db.base import AnyRow
 from core.db.clock import db_now
 from core.db.tables import jobs, members, workers
@@ -74,6 +75,7 @@ def _grant(
         devices=devices,
         checkpoints=sources_for(tx, job.id) if number > 1 else (),
         base_model=_base_model(tx, job, spec),
+        datasets=dataset_sources(tx, job.id),
         seconds_left=left,
     )
 

@@ -1,9 +1,11 @@
 """Takes a job into the ledger. When the transaction is committed, the job exists and will not be lost."""
 
+from dataclasses import asdict
 from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, insert, select, text
 
+from core.datasets.resolve import note_reads, resolve_datasets
 from core.db.tables import job_labels, jobs
 from core.errors import InvalidInput, NotAvailable, Problem, TooManyQueued
 from core.ids import new_id
@@ -29,11 +31,12 @@ def check_available(spec: JobSpec) -> None:
 def submit(tx: Connection, *, project_id: str, spec: JobSpec, now: datetime, max_queued: int) -> str:
     """Stores the job, queued, and answers its id.
 
-    NotAvailable as ``check_available``; InvalidInput when ``base_model`` names no finished job or model of this project;
-    TooManyQueued when the project has ``max_queued`` queued jobs.
+    NotAvailable as ``check_available``; InvalidInput when ``base_model`` names no finished job or model of this project, or a
+    dataset is named that it has not or that is not ready; TooManyQueued when the project has ``max_queued`` queued jobs.
     """
     check_available(spec)
     check_base_model(tx, project_id, spec)
+    spec, reads = resolve_datasets(tx, project_id, spec, lock=True)
     base = find_base_version(tx, project_id, spec)
     spec = settled(spec, base)
     if tx.scalar(_IS_FULL, {"project": project_id, "limit": max_queued - 1}) is not None:
@@ -51,7 +54,9 @@ def submit(tx: Connection, *, project_id: str, spec: JobSpec, now: datetime, max
         "devices_per_node": spec.resources.devices_per_node,
         "accelerator": spec.resources.accelerator,
     }
-    create_job(tx, row, now=now, entry=Entry(type="job.submitted", message="the job was submitted", data={"recipe": spec.recipe}))
+    data = {"recipe": spec.recipe, **({"datasets": {channel: asdict(read) for channel, read in reads.items()}} if reads else {})}
+    create_job(tx, row, now=now, entry=Entry(type="job.submitted", message="the job was submitted", data=data))
+    note_reads(tx, job_id, reads)
     if spec.labels:
         tx.execute(insert(job_labels), [{"job_id": job_id, "key": key, "value": value} for key, value in spec.labels.items()])
     note_models(tx, job_id, spec, base)

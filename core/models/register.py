@@ -52,7 +52,7 @@ def register_job(
     files = tuple(ManifestFile(path=item.path, size=item.size, sha256=item.sha256) for item in all_artifacts(tx, project_id, job_id))
     if not files:
         raise _refusal("the job has left no files, so there is no model", "no_files")
-    model = _ensure_model(tx, project_id, name, description, key_id, now)
+    model = _ensure_model(tx, project_id, name, description, key_id=key_id, now=now)
     known = tx.execute(VERSIONS.where(model_versions.c.model_id == model.id, model_versions.c.job_id == job_id)).one_or_none()
     if known is not None:
         return Registered(version_model(tx, known), is_new=False)
@@ -64,7 +64,7 @@ def register_files(
 ) -> Registered:
     """Uploaded files as a version. What they are is checked before, see ``upload``; the same files again are the same version."""
     ordered = tuple(sorted(files, key=lambda file: file.path))
-    model = _ensure_model(tx, project_id, name, None, key_id, now)
+    model = _ensure_model(tx, project_id, name, None, key_id=key_id, now=now)
     same = (model_versions.c.model_id == model.id, model_versions.c.digest == content_key(ordered), model_versions.c.job_id.is_(None))
     known = tx.execute(VERSIONS.where(*same)).first()
     if known is not None:
@@ -76,7 +76,7 @@ def _refusal(message: str, code: str) -> InvalidInput:
     return InvalidInput(problems=[Problem("/job", message, code)])
 
 
-def _ensure_model(tx: Connection, project_id: str, name: str, description: str | None, key_id: str | None, now: datetime) -> AnyRow:
+def _ensure_model(tx: Connection, project_id: str, name: str, description: str | None, *, key_id: str | None, now: datetime) -> AnyRow:
     """The model's row, locked."""
     row = {"id": new_id("mdl"), "project_id": project_id, "name": name, "description": description or "", "created_at": now}
     made = tx.execute(insert_or(tx, models).on_conflict_do_nothing(index_elements=["project_id", "name"]), row).rowcount == 1

@@ -90,7 +90,7 @@ def _decide(tx: Connection, row: AnyRow, now: datetime) -> None:
     elif not trouble:
         moved = move_alias(tx, candidate, row.alias, current, key_id=row.key_id, now=now)
         outcome, message = "promoted", f"{moved}: {comparison(check, row.version)}"
-    _close(tx, row, outcome, message, check, now)
+    _close(tx, row, check, outcome=outcome, message=message, now=now)
 
 
 def _scores(row: AnyRow) -> tuple[CheckResult, str]:
@@ -109,7 +109,7 @@ def _scores(row: AnyRow) -> tuple[CheckResult, str]:
     return check.model_copy(update={"candidate": scored[name], "current": present[name]}), ""
 
 
-def _close(tx: Connection, row: AnyRow, outcome: str, message: str, check: CheckResult, now: datetime) -> None:
+def _close(tx: Connection, row: AnyRow, check: CheckResult, *, outcome: str, message: str, now: datetime) -> None:
     values: dict[str, Any] = {"outcome": outcome, "message": message, "settled_at": now}
     values |= {"candidate": check.candidate, "current": check.current}
     tx.execute(update(model_promotions).where(model_promotions.c.id == row.id).values(values))

@@ -6,6 +6,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from core.errors import InvalidInput, Problem
 from core.recipes.causal_language_modeling import CausalLanguageModelingSpec
+from core.recipes.dataset_preparation import DatasetPreparationSpec
+from core.recipes.dataset_validation import DatasetValidationSpec
 from core.recipes.image_classification import ImageClassificationSpec
 from core.recipes.masked_language_modeling import MaskedLanguageModelingSpec
 from core.recipes.recommendation import RecommendationSpec
@@ -18,6 +20,8 @@ from core.spec import JobSpec
 
 AnyJobSpec = Annotated[
     CausalLanguageModelingSpec
+    | DatasetPreparationSpec
+    | DatasetValidationSpec
     | ImageClassificationSpec
     | RecommendationSpec
     | ScriptedSpec

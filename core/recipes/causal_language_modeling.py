@@ -104,6 +104,7 @@ class CausalLanguageModelingSpec(TrainedSpec):
     metrics: ClassVar[tuple[str, ...]] = METRICS
     attacks: ClassVar[tuple[AdversarialMethod, ...]] = ("fgm",)
     allows_r_drop: ClassVar[bool] = True
+    trains_on_rows: ClassVar[bool] = False
 
     recipe: Literal["causal-language-modeling"]
     data: Data = Data()

@@ -78,6 +78,7 @@ class MaskedLanguageModelingSpec(TrainedSpec):
     metrics: ClassVar[tuple[str, ...]] = METRICS
     attacks: ClassVar[tuple[AdversarialMethod, ...]] = ("fgm",)
     allows_r_drop: ClassVar[bool] = True
+    trains_on_rows: ClassVar[bool] = False
 
     recipe: Literal["masked-language-modeling"]
     data: Data = Data()

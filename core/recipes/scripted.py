@@ -33,3 +33,6 @@ class ScriptedSpec(JobSpec):
 
     recipe: Literal["scripted"]
     training: Training = Training()
+
+    def num_steps(self, num_training_rows: int | None) -> int | None:
+        return None if self.training.ending == "never" else self.training.steps

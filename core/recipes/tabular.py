@@ -1,6 +1,6 @@
 """tabular: a network that learns one column of a table from the others."""
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, Tag, model_validator
 
@@ -9,7 +9,7 @@ from core.recipes.sections.data import ClassKnobs
 from core.recipes.sections.evaluation import EvaluationKnobs
 from core.recipes.sections.families import by_family
 from core.recipes.sections.trained import TrainedSpec
-from core.recipes.sections.training import ENGINE_METRICS, AdversarialMethod, TrainingKnobs
+from core.recipes.sections.training import CLASS_LOSSES, ENGINE_METRICS, AdversarialMethod, ClassLoss, TrainingKnobs
 from core.spec import Section, Strict
 
 METRICS = (
@@ -125,9 +125,10 @@ class Training(TrainingKnobs):
         default=64, description="rows per optimiser step, over all ranks and micro-batches together; auto: what fits"
     )
     learning_rate: LearningRate = Field(default=2e-3, description="the peak; auto: found by a range test before the first step")
-    loss: Literal["auto", "cross-entropy", "mse", "mae", "huber"] = Field(
-        default="auto", description="auto: cross-entropy for classes, mse else"
+    loss: Literal["auto"] | ClassLoss | Literal["mse", "mae", "huber"] = Field(
+        default="auto", description=f"auto: cross-entropy for classes, mse else; {CLASS_LOSSES}"
     )
+    focal_gamma: float = Field(default=2.0, ge=0, le=10, description="focal: how little sure rows count; 0 is cross-entropy")
     huber_delta: float = Field(default=1.0, gt=0, le=1e6, description="huber: where it turns linear, in deviations of the target")
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
 
@@ -164,6 +165,6 @@ class TabularSpec(TrainedSpec):
         kind, loss, metric = self.data.kind, self.training.loss, self.evaluation.metric
         if kind == "classification" and (loss in ("mse", "mae", "huber") or metric in ("mse", "rmse", "mae", "r2")):
             raise ValueError(f"classification has no loss {loss} or metric {metric}")
-        if kind == "regression" and (loss == "cross-entropy" or metric in ("accuracy", "macro_f1")):
+        if kind == "regression" and (loss in get_args(ClassLoss) or metric in ("accuracy", "macro_f1")):
             raise ValueError(f"regression has no loss {loss} or metric {metric}")
         return self

@@ -7,6 +7,7 @@ from pydantic import Field, JsonValue
 from core.recipes import AnyJobSpec
 from core.states import AttemptState, JobState, Phase, Reason
 from core.wire.base import Instant, WireModel
+from core.wire.outlook import Estimate, QueueAhead
 
 
 class Progress(WireModel):
@@ -175,6 +176,8 @@ class ValidationReport(WireModel):
     valid: Literal[True] = True
     spec: AnyJobSpec
     waiting_for: str | None = Field(default=None, description="what the job would wait for if it were submitted now")
+    queue: QueueAhead | None = None
+    estimate: Estimate | None = None
 
 
 class Recipe(WireModel):

@@ -72,11 +72,16 @@ class CheckpointSource(WireModel):
     manifest: Manifest
 
 
-class ModelSource(WireModel):
+class ContentSource(WireModel):
+    """Files that an attempt may download, each by its SHA-256."""
+
+    files: tuple[ManifestFile, ...]
+
+
+class ModelSource(ContentSource):
     """The package that ``base_model`` names."""
 
     job_id: str | None = Field(default=None, description="the job that made it; null for uploaded files")
-    files: tuple[ManifestFile, ...]
 
 
 class Claim(WireModel):
@@ -91,6 +96,7 @@ class Claim(WireModel):
     devices: tuple[int, ...]
     checkpoints: tuple[CheckpointSource, ...] = Field(default=(), description="newest first")
     base_model: ModelSource | None = None
+    datasets: dict[str, ContentSource] = Field(default={}, description="the named datasets of the spec, by channel")
     seconds_left: float | None = Field(default=None, description="of timeout_seconds, counted over all attempts")
 
 

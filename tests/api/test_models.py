@@ -114,6 +114,10 @@ def test_a_model_of_ones_own_is_uploaded(client: Client) -> None:
     assert (status, version["version"], version["job_id"], version["num_files"]) == (201, 1, None, 3)
     assert push(client, OWN) == (200, version)
     assert client.get("/v1/models/own/versions/1/files/model.safetensors").content == WEIGHTS
+    checked = client.post("/v1/jobs/validate", json={"recipe": "scripted", "base_model": "own@latest"})
+    assert checked.json()["spec"]["base_model"] == {"name": "own", "version": 1}
+    unknown = client.post("/v1/jobs/validate", json={"recipe": "scripted", "base_model": "own@2"})
+    assert found(unknown.json()) == [("/base_model/version", "not_found")]
     assert client.submit(base_model="own")
     assert client.get("/v1/models/own/compare", params={"a": "1", "b": "1"}).json()["spec_differences"] is None
 

@@ -33,11 +33,11 @@ def test_every_command_explains_itself(trainyard: Terminal) -> None:
         "events",
         "metrics",
     ]
-    names += ["logs", "events", "metrics", "artifacts", "download", "recipes", "worker", "keys", "doctor", "version"]
+    names += ["logs", "events", "metrics", "artifacts", "download", "dataset", "recipes", "worker", "keys", "doctor", "version"]
     everything = trainyard("--help")
     for name in names:
         assert f"\n  {name} " in everything
-        assert "--json" in trainyard(name, "--help") or name in ("up", "worker", "keys")
+        assert "--json" in trainyard(name, "--help") or name in ("up", "dataset", "worker", "keys")
 
 
 def test_a_job_is_submitted_from_a_file_from_stdin_and_from_settings(trainyard: Terminal, tmp_path: Path) -> None:

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from core.recipes import RECIPES, parse_spec
-from core.wire.jobs import Job
+from core.wire.jobs import Job, ValidationReport
 from tests.client.conftest import job_json
 from trainyard.cli.watching import PlainLines
-from trainyard.cli.words import ago, duration, fraction_done, number, progress_line, size, sparkline
+from trainyard.cli.words import ago, duration, fraction_done, number, outlook_lines, progress_line, size, sparkline
 from trainyard.errors import BadInput
 from trainyard.specs import read_spec, spec_text, with_settings
 
@@ -110,3 +110,11 @@ def test_plain_lines_tell_each_change_and_not_each_step() -> None:
 
 def test_the_examples_are_valid_specs() -> None:
     assert RECIPES[parse_spec(spec_text("examples/digits.json")).recipe]
+
+
+def test_an_outlook_says_what_is_known_and_nothing_else() -> None:
+    spec = {"recipe": "scripted"}
+    assert outlook_lines(ValidationReport.model_validate({"spec": spec, "queue": {"num_jobs": 0, "seconds": 0.0}, "estimate": {}})) == []
+    known = {"num_steps": 4800, "seconds": 75.0, "memory_bytes": 2.0**30, "from_jobs": ["job_a", "job_b"]}
+    report = ValidationReport.model_validate({"spec": spec, "queue": {"num_jobs": 3, "seconds": None}, "estimate": known})
+    assert outlook_lines(report) == ["queue: 3 ahead", "estimate: 4,800 steps, about 1 min 15 s, 1.0 GiB a device (as 2 earlier jobs)"]

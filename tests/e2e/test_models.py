@@ -33,7 +33,7 @@ def test_a_job_registers_its_package_and_another_one_starts_from_it(stack: Stack
     assert version["metrics"]["test_accuracy"] == base["metrics"]["test_accuracy"]
     assert {"model.safetensors", "config.json"} <= {item["path"] for item in stack.get("/v1/models/digits/versions/1/files")["data"]}
 
-    stack.client.put("/v1/models/digits/aliases/production", json={"version": 1}).raise_for_status()
+    stack.http.put("/v1/models/digits/aliases/production", json={"version": 1}).raise_for_status()
     tuned = finished(stack, base_model="digits@production", seed=2, training={"epochs": 1, "warmup_epochs": 0, "learning_rate": 0.001})
     assert tuned["spec"]["base_model"] == {"name": "digits", "version": 1}
     second = stack.get("/v1/models/digits/versions/latest")

@@ -8,6 +8,7 @@ from sqlalchemy import delete
 from core.db.engine import Database
 from core.db.schema import metadata
 from tests.bed.databases import BACKENDS, Backend, Databases
+from tests.ledger.datasets import Datasets
 from tests.ledger.world import World
 
 
@@ -40,3 +41,15 @@ def new_world(shared_ledgers: dict[Backend, Database], backend: Backend) -> Call
 def world(new_world: Callable[[], World]) -> World:
     """One project on an empty ledger, once on each database."""
     return new_world()
+
+
+@pytest.fixture
+def mine(world: World) -> Datasets:
+    datasets = Datasets(world, world.project)
+    datasets.create()
+    return datasets
+
+
+@pytest.fixture
+def node(world: World) -> str:
+    return world.node()

@@ -2,13 +2,17 @@
 
 import hashlib
 
+from core.access.projects import ensure_project
 from core.artifacts.artifacts import commit_artifacts
 from core.artifacts.blobs import note_blob
 from core.manifest import Manifest, ManifestFile
-from core.models.register import register_job
+from core.models.delete import delete_version
+from core.models.promote import promote
+from core.models.queries import list_model_events
+from core.models.register import Registered, register_job
 from core.models.settle import settle_models
 from core.states import Reason
-from core.wire.models import ModelVersion
+from core.wire.models import ModelEvent, ModelVersion, PromoteRequest
 from core.wire.worker import ArtifactsRequest, Claim
 from tests.ledger.world import World
 
@@ -57,3 +61,29 @@ def versioned(world: World, name: str = "digits", **job: object) -> ModelVersion
     job_id = trained(world, **job)  # type: ignore[arg-type]
     with world.db.begin() as tx:
         return register_job(tx, world.project, name, job_id, key_id=KEY, now=world.now).version
+
+
+def register(world: World, job_id: str, name: str = "digits", *, project: str | None = None) -> Registered:
+    with world.db.begin() as tx:
+        return register_job(tx, project or world.project, name, job_id, key_id=KEY, now=world.now)
+
+
+def point(world: World, alias: str, version: int | str, name: str = "digits") -> None:
+    with world.db.begin() as tx:
+        request = PromoteRequest(version=version)
+        assert promote(tx, world.project, name, alias, request, key_id=KEY, now=world.now, max_queued=10).outcome == "promoted"
+
+
+def history(world: World, name: str = "digits", *, alias: str | None = None) -> list[ModelEvent]:
+    with world.db.read() as tx:
+        return list_model_events(tx, world.project, name, alias=alias)
+
+
+def delete(world: World, reference: int | str, name: str = "digits") -> None:
+    with world.db.begin() as tx:
+        delete_version(tx, world.project, name, reference, key_id=KEY, now=world.now)
+
+
+def another_project(world: World) -> str:
+    with world.db.begin() as tx:
+        return ensure_project(tx, "another", world.now)

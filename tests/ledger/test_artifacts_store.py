@@ -191,3 +191,11 @@ def test_the_sweep_drops_old_uploads_and_names_old_objects(store: FolderStore) -
     assert store.durable_offset(KEY) == 10
     assert list(store.sweep(older_than=now + 10)) == [sha256]
     assert store.durable_offset(KEY) == 0
+
+
+def test_what_users_stream_stops_at_the_reserve_and_leaves_nothing(tmp_path: Path) -> None:
+    full = FolderStore(tmp_path, reserve=1.0)
+    with pytest.raises(StorageFull, match="free"):
+        full.put([b"sent by a user"], keeps_reserve=True)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert full.has(full.put([b"written by the service"]))

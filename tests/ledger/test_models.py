@@ -1,58 +1,21 @@
 """Models, their versions and what jobs have to do with them, on both databases."""
 
-import hashlib
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
 
-from core.access.projects import ensure_project
-from core.artifacts.artifacts import list_artifacts
-from core.artifacts.blobs import blob_size, readable_size
+from core.artifacts.blobs import blob_size
 from core.artifacts.orphans import collect_orphans
 from core.artifacts.store import FolderStore
 from core.artifacts.uploads import note_upload
-from core.db.model_tables import model_requests
 from core.errors import Conflict, InvalidInput, NotFound
 from core.models.aliases import remove_alias
 from core.models.compare import compare
-from core.models.delete import delete_version
-from core.models.promote import promote
 from core.models.queries import get_file, get_model, get_version, list_files, list_model_events, list_models, list_versions
-from core.models.register import Registered, register_files, register_job
-from core.models.settle import settle_models
-from core.spec import NamedModel
-from core.states import Reason
-from core.wire.models import ModelEvent, PromoteRequest
-from tests.ledger.packaged import FILES, KEY, complete, listed, ship, trained, versioned
+from core.models.register import register_files
+from tests.ledger.packaged import FILES, KEY, another_project, complete, delete, history, listed, point, register, trained, versioned
 from tests.ledger.world import World
-
-
-def register(world: World, job_id: str, name: str = "digits", *, project: str | None = None) -> Registered:
-    with world.db.begin() as tx:
-        return register_job(tx, project or world.project, name, job_id, key_id=KEY, now=world.now)
-
-
-def point(world: World, alias: str, version: int | str, name: str = "digits") -> None:
-    with world.db.begin() as tx:
-        request = PromoteRequest(version=version)
-        assert promote(tx, world.project, name, alias, request, key_id=KEY, now=world.now, max_queued=10).outcome == "promoted"
-
-
-def history(world: World, name: str = "digits", *, alias: str | None = None) -> list[ModelEvent]:
-    with world.db.read() as tx:
-        return list_model_events(tx, world.project, name, alias=alias)
-
-
-def delete(world: World, reference: int | str, name: str = "digits") -> None:
-    with world.db.begin() as tx:
-        delete_version(tx, world.project, name, reference, key_id=KEY, now=world.now)
-
-
-def another_project(world: World) -> str:
-    with world.db.begin() as tx:
-        return ensure_project(tx, "another", world.now)
 
 
 def test_a_succeeded_job_becomes_a_version_once(world: World) -> None:
@@ -121,85 +84,10 @@ def test_another_project_sees_nothing_and_takes_nothing(world: World) -> None:
         world.submit(project=stranger, base_model="digits@1")
 
 
-def test_a_job_registers_itself_when_its_spec_says_so(world: World) -> None:
-    job = world.submit(register_as="digits")
-    complete(world, job, test_accuracy=0.5)
-    with world.db.read() as tx:
-        version = get_version(tx, world.project, "digits", 1)
-        assert tx.scalar(select(model_requests.c.job_id)) is None
-    assert version.job_id == job
-    told = world.events(job)[-1]
-    assert (told.type, told.data) == ("model.registered", {"model": "digits", "version": 1})
-    assert [event.by for event in history(world)] == [None, None]
-    with world.db.begin() as tx:
-        settle_models(tx, world.now)
-    assert len(world.events(job)) == told.seq, "settling twice does nothing"
-
-
-def test_a_job_that_fails_or_leaves_nothing_registers_nothing(world: World) -> None:
-    failing = world.submit(register_as="digits")
-    held = world.run(world.node())
-    ship(world, held, FILES)
-    world.finish(held, Reason.USER_ERROR, message="it broke")
-    cancelled = world.submit(register_as="digits")
-    world.cancel(cancelled)
-    empty = world.submit(register_as="digits")
-    complete(world, empty, files={})
-    with world.db.begin() as tx:
-        settle_models(tx, world.now)
-    with world.db.read() as tx:
-        assert tx.scalar(select(model_requests.c.job_id)) is None
-        assert list_models(tx, world.project).data == []
-    assert world.events(empty)[-1].type == "model.not_registered"
-    assert world.job(empty).state == "succeeded"
-    assert world.job(failing).state == "failed"
-
-
-def test_a_base_model_by_name_is_settled_at_submit_and_claimed(world: World) -> None:
-    versioned(world)
-    versioned(world, files={"model.safetensors": b"second"}, seed=1)
-    point(world, "production", 1)
-    job = world.submit(base_model="digits@production")
-    point(world, "production", 2)
-    assert world.job(job).spec.base_model == NamedModel(name="digits", version=1)
-    held = world.run(world.node())
-    assert held.base_model is not None
-    assert held.base_model.files == tuple(sorted(listed(FILES), key=lambda file: file.path))
-    with world.fenced(held) as (tx, fence):
-        for file in held.base_model.files:
-            assert readable_size(tx, fence, file.sha256) == file.size
-        with pytest.raises(NotFound):
-            readable_size(tx, fence, hashlib.sha256(b"second").hexdigest())
-
-
-@pytest.mark.parametrize(
-    ("reference", "pointer"),
-    [("nothing@1", "/base_model/name"), ("digits@7", "/base_model/version"), ("digits@staging", "/base_model/version")],
-)
-def test_a_base_model_that_is_not_there_is_refused(world: World, reference: str, pointer: str) -> None:
-    versioned(world)
-    with pytest.raises(InvalidInput) as refused:
-        world.submit(base_model=reference)
-    assert [(item.pointer, item.code) for item in refused.value.problems] == [(pointer, "not_found")]
-
-
 def test_a_number_beyond_every_column_is_not_found(world: World) -> None:
     versioned(world)
     with world.db.read() as tx, pytest.raises(NotFound):
         get_version(tx, world.project, "digits", 2**40)
-
-
-def test_a_version_knows_its_parent(world: World) -> None:
-    first = versioned(world)
-    tuned = versioned(world, base_model="digits", seed=1)
-    assert tuned.parent is not None
-    assert (tuned.parent.name, tuned.parent.version) == ("digits", 1)
-    by_job = versioned(world, base_model={"job": first.job_id}, seed=2)
-    assert by_job.parent is not None
-    assert (by_job.parent.name, by_job.parent.version, by_job.parent.job_id) == ("digits", 1, first.job_id)
-    unknown = versioned(world, base_model={"job": trained(world)}, seed=3)
-    assert unknown.parent is not None
-    assert unknown.parent.name is None
 
 
 def test_aliases_move_and_their_history_stays(world: World) -> None:
@@ -278,15 +166,6 @@ def test_the_same_files_are_the_same_version(world: World) -> None:
     assert (one.is_new, other.is_new, other.version.version) == (True, False, 1)
     assert one.version.job_id is None
     assert versioned(world).digest == one.version.digest
-
-
-def test_the_artifacts_of_a_registered_job_stay_what_they_were(world: World) -> None:
-    version = versioned(world)
-    delete(world, 1)
-    with world.db.read() as tx:
-        left = list_artifacts(tx, world.project, str(version.job_id))
-    assert {item.path for item in left.data} == FILES.keys()
-    world.submit(base_model={"job": version.job_id})
 
 
 def test_two_versions_are_compared_by_metrics_data_files_and_spec(world: World, tmp_path: Path) -> None:

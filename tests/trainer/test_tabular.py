@@ -90,8 +90,9 @@ def launch_table(tmp_path: Path, warm_parent: WarmParent, folder: Path) -> Launc
     return Launch(root=tmp_path, parent=warm_parent, data_dir=folder)
 
 
-def test_two_ranks_learn_classes_and_the_package_predicts_new_rows(launch_table: Launch, folder: Path, tmp_path: Path) -> None:
-    attempt = launch_table(SPEC).run()
+@pytest.mark.parametrize("loss", ["auto", "binary", "focal"])
+def test_two_ranks_learn_classes_and_the_package_predicts_new_rows(launch_table: Launch, folder: Path, tmp_path: Path, loss: str) -> None:
+    attempt = launch_table({**SPEC, "training": {**SPEC["training"], "loss": loss}}).run()
 
     assert attempt.weights()
     artifacts = attempt.run_dir.artifacts

@@ -107,7 +107,7 @@ def test_a_base_model_is_downloaded_once(attempt: LeasedAttempt, tmp_path: Path)
 def test_a_job_without_references_needs_nothing(attempt: LeasedAttempt, tmp_path: Path) -> None:
     one = materialiser(attempt, tmp_path / "cache")
     spec = parse_spec(b'{"recipe": "scripted"}')
-    assert one.dataset(spec.dataset) is None
+    assert one.channels(spec, {}) == {}
     assert one.base_model(spec, None) is None
 
 

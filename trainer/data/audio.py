@@ -1,7 +1,9 @@
 """Recordings as numbers: decoded, one channel, one sample rate."""
 
+import hashlib
 import io
 from fractions import Fraction
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -9,11 +11,23 @@ import soundfile
 
 Wave = npt.NDArray[np.float32]
 
+DIGEST_BYTES = 16
 MOST_TERMS = 1000  # of the fraction that a change of speed or rate becomes
 
 
 class Unusable(Exception):
     """A recording that cannot be trained on; the message says why."""
+
+
+class Inspected(NamedTuple):
+    """``rate`` in Hz; ``digest`` is of the samples, channels joined."""
+
+    format: str
+    num_channels: int
+    rate: int
+    seconds: float
+    is_silent: bool
+    digest: bytes
 
 
 def decode(content: bytes, *, max_seconds: float) -> tuple[Wave, int]:
@@ -33,6 +47,15 @@ def decode(content: bytes, *, max_seconds: float) -> tuple[Wave, int]:
     if not np.isfinite(wave).all():
         raise Unusable("it holds samples that are NaN or infinite")
     return wave, rate
+
+
+def inspect(content: bytes, *, max_seconds: float) -> Inspected:
+    """All of the recording is read. Raises Unusable."""
+    wave, rate = decode(content, max_seconds=max_seconds)
+    with soundfile.SoundFile(io.BytesIO(content)) as file:
+        kind, num_channels = f"{file.format} {file.subtype}", int(file.channels)
+    digest = hashlib.blake2b(wave.tobytes(), digest_size=DIGEST_BYTES).digest()
+    return Inspected(kind, num_channels, rate, len(wave) / rate, is_silent=not wave.any(), digest=digest)
 
 
 def resample(wave: Wave, *, rate: int, to: int, speed: float = 1.0) -> Wave:

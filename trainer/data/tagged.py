@@ -44,7 +44,7 @@ class TaggedWords:
 
 def read_tagged_words(root: Path, knobs: Data, *, seed: int, findings: Findings) -> TaggedWords:
     """Raises InvalidData with everything that is wrong, at once."""
-    table = _read(root, knobs, findings)
+    table = read_sentences(root, knobs, findings)
     findings.settle("drop")  # what is fatal; bad rows may become more
     column = knobs.tags_column or next((name for name in TAG_COLUMNS if name in table.columns), TAG_COLUMNS[0])
     words, tags = table.column(knobs.tokens_column, findings), table.column(column, findings)
@@ -67,7 +67,8 @@ def read_tagged_words(root: Path, knobs: Data, *, seed: int, findings: Findings)
     return TaggedWords([own for own, _ in good], numbers, names, splits)
 
 
-def _read(root: Path, knobs: Data, findings: Findings) -> Table:
+def read_sentences(root: Path, knobs: Data, findings: Findings) -> Table:
+    """A row is a sentence, with its words and tags as they stand there."""
     parts = find_parts(root, COLUMNS)
     tables = find_parts(root, tuple(READERS))
     beside = [path for paths in tables.values() for path in paths if path.name == NAMES]

@@ -16,7 +16,7 @@ from trainer.data.balance import balanced_order, class_weights
 from trainer.data.limit import rows_to_score
 from trainer.data.splits import Splits
 from trainer.evaluation import in_row_order
-from trainer.losses import Loss, LossName, loss_function
+from trainer.losses import CLASS_LOSSES, Loss, loss_function
 from trainer.state import Score
 from trainer.tasks.task import Rows, Split, Task
 
@@ -49,8 +49,9 @@ class ClassTask(Task):
     def criterion(self) -> Loss:
         knobs, kind = self.spec.training, self.spec.data.class_weights
         weights = class_weights(self.data.labels[self.splits.train], len(self.data.classes), kind) if kind != "none" else None
-        name: LossName = "focal" if knobs.loss == "focal" else "cross_entropy"
-        return loss_function(name, class_weights=weights, label_smoothing=knobs.label_smoothing, gamma=knobs.focal_gamma)
+        return loss_function(
+            CLASS_LOSSES[knobs.loss], class_weights=weights, label_smoothing=knobs.label_smoothing, gamma=knobs.focal_gamma
+        )
 
     def order(self, epoch: int) -> Rows:
         if self.spec.data.balanced_sampling:

@@ -12,7 +12,7 @@ from trainer.class_scores import ClassTally
 from trainer.data.balance import class_weights
 from trainer.data.tabular import TabularData
 from trainer.errors import InvalidData
-from trainer.losses import LossName, loss_function
+from trainer.losses import CLASS_LOSSES, LossName, loss_function
 from trainer.number_scores import NumberTally
 from trainer.tasks.task import Outcome, Rows
 
@@ -50,8 +50,13 @@ class Classes(Goal):
         self.training_targets = torch.from_numpy(data.targets.astype(np.int64))
         weights = class_weights(data.targets[data.splits.train].astype(np.int64), self.num_outputs, spec.data.class_weights)
         balanced = spec.data.class_weights == "balanced"
-        smoothing = spec.training.label_smoothing
-        self.criterion = loss_function("cross_entropy", class_weights=weights if balanced else None, label_smoothing=smoothing)
+        knobs = spec.training
+        self.criterion = loss_function(
+            CLASS_LOSSES.get(knobs.loss, "cross_entropy"),
+            class_weights=weights if balanced else None,
+            label_smoothing=knobs.label_smoothing,
+            gamma=knobs.focal_gamma,
+        )
 
     def outcome(self, outputs: torch.Tensor, targets: torch.Tensor) -> Outcome:
         right = (outputs.argmax(1) == targets).sum()
@@ -124,7 +129,7 @@ def goal_of(data: TabularData, spec: TabularSpec) -> Goal:
     """Raises InvalidData when the spec asks for a loss or a metric that the target does not have."""
     loss, metric = spec.training.loss, spec.evaluation.metric
     goal: Goal = Classes(data, spec) if data.kind == "classification" else Quantity(data, spec)
-    fits = {"classification": (("auto", "cross-entropy"), (None, "accuracy", "macro_f1", "loss"))}
+    fits = {"classification": (("auto", *CLASS_LOSSES), (None, "accuracy", "macro_f1", "loss"))}
     losses, metrics = fits.get(data.kind, (("auto", "mse", "mae", "huber"), (None, "mse", "rmse", "mae", "r2", "loss")))
     if loss not in losses or metric not in metrics:
         found = f"column {data.columns.target!r} is a target of {data.kind}"

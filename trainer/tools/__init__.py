@@ -12,7 +12,10 @@ from trainer.state import Run
 Tool = Callable[[Run], dict[str, float] | None]
 
 # recipe -> "module:function", by name: a run imports the libraries of no other.
-TOOLS: dict[str, str] = {}
+TOOLS: dict[str, str] = {
+    "dataset-preparation": "trainer.tools.dataset_preparation:prepare",
+    "dataset-validation": "trainer.tools.dataset_validation:validate",
+}
 
 
 def find_tool(recipe: str) -> Tool | None:

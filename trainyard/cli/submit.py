@@ -10,6 +10,7 @@ from core.wire.jobs import Job
 from trainyard.cli.exits import code_of_job
 from trainyard.cli.session import AsJson, Session, console, print_json, session_of
 from trainyard.cli.watching import watch_job
+from trainyard.cli.words import outlook_lines
 from trainyard.client import Client
 from trainyard.errors import BadInput
 from trainyard.specs import parse_object, read_spec, with_settings
@@ -60,6 +61,8 @@ def validate(
     typer.echo(report.spec.model_dump_json(indent=2))
     waits = f"; would wait for {report.waiting_for}" if report.waiting_for else ""
     console(stderr=True).print(f"valid{waits}")
+    for line in outlook_lines(report):
+        console(stderr=True).print(line)
 
 
 def spec_of(file: Path | None, recipe: str | None, settings: list[str] | None) -> dict[str, Any]:

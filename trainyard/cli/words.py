@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from rich.text import Text
 
 from core.states import JobState
-from core.wire.jobs import Job
+from core.wire.jobs import Job, ValidationReport
 
 _STYLES = {
     JobState.SUCCEEDED: "green",
@@ -92,3 +92,18 @@ def sparkline(values: list[float | None], width: int = 40) -> str:
     low, high = min(means), max(means)
     scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
     return "".join(_BARS[round((mean - low) * scale)] for mean in means)
+
+
+def outlook_lines(report: ValidationReport) -> list[str]:
+    """What is known of a job before it is submitted: nothing is said where nothing is known."""
+    lines = []
+    queue, likely = report.queue, report.estimate
+    if queue is not None and queue.num_jobs:
+        lines.append(f"queue: {queue.num_jobs} ahead" + (f", about {duration(queue.seconds)}" if queue.seconds is not None else ""))
+    if likely is not None:
+        parts = [f"{likely.num_steps:,} steps"] if likely.num_steps is not None else []
+        parts += [f"about {duration(likely.seconds)}"] if likely.seconds is not None else []
+        parts += [f"{size(round(likely.memory_bytes))} a device"] if likely.memory_bytes is not None else []
+        told = f" (as {len(likely.from_jobs)} earlier jobs)" if likely.from_jobs else ""
+        lines += [f"estimate: {', '.join(parts)}{told}"] if parts else []
+    return lines

@@ -16,10 +16,18 @@ class TrainedSpec(JobSpec):
 
     attacks: ClassVar[tuple[AdversarialMethod, ...]] = ()
     allows_r_drop: ClassVar[bool] = False
+    trains_on_rows: ClassVar[bool] = True  # and not on pieces that its texts are cut into
 
     dataset: Dataset
     fine_tuning: FineTuning | None = None
     training: TrainingKnobs = TrainingKnobs()
+
+    def num_steps(self, num_training_rows: int | None) -> int | None:
+        knobs = self.training
+        if num_training_rows is None or knobs.batch_size == "auto" or not self.trains_on_rows:
+            return knobs.max_steps
+        steps = -(-num_training_rows // knobs.batch_size) * knobs.epochs
+        return steps if knobs.max_steps is None else min(steps, knobs.max_steps)
 
     @model_validator(mode="after")
     def _can_be_trained(self) -> Self:

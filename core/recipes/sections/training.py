@@ -87,9 +87,15 @@ class TrainingKnobs(Section):
         return self
 
 
+ClassLoss = Literal["cross-entropy", "focal", "binary"]
+CLASS_LOSSES = (
+    "focal: Lin et al. 2017 (arXiv:1708.02002); binary: a yes-no question for each class (Wightman et al. 2021, arXiv:2110.00476)"
+)
+
+
 class ClassLossKnobs(TrainingKnobs):
     """For recipes whose rows have one class each."""
 
-    loss: Literal["cross-entropy", "focal"] = Field(default="cross-entropy", description="focal: Lin et al. 2017 (arXiv:1708.02002)")
+    loss: ClassLoss = Field(default="cross-entropy", description=CLASS_LOSSES)
     focal_gamma: float = Field(default=2.0, ge=0, le=10, description="focal: how little sure rows count; 0 is cross-entropy")
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)

@@ -1,5 +1,6 @@
-"""One image: bytes of any common format to upright 8-bit pixels of a given size. The only importer of Pillow."""
+"""One image: bytes of any common format to upright 8-bit pixels of a given size. With ``edit`` the only importer of Pillow."""
 
+import hashlib
 import io
 import warnings
 from typing import NamedTuple
@@ -12,6 +13,8 @@ MOST_PIXELS = 100_000_000  # what says it has more is a mistake or an attack
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L"})
 ORIENTATION, SIDEWAYS = 0x0112, frozenset({5, 6, 7, 8})
 
+DIGEST_BYTES = 16
+
 Pixels = npt.NDArray[np.uint8]
 
 
@@ -23,6 +26,17 @@ class Header(NamedTuple):
     height: int
     width: int
     is_grey: bool
+
+
+class Inspected(NamedTuple):
+    """``format`` and ``mode`` as Pillow calls them; ``is_blank``: every pixel has one colour; ``digest`` is of the pixels."""
+
+    format: str
+    mode: str
+    height: int
+    width: int
+    is_blank: bool
+    digest: bytes
 
 
 def header_of(content: bytes | Pixels) -> Header:
@@ -54,6 +68,31 @@ def decode(content: bytes | Pixels, *, height: int, width: int, num_channels: in
     if image.size != (width, height):
         image = ImageOps.fit(image, (width, height), method=Image.Resampling.BILINEAR)
     return np.asarray(image)
+
+
+def load(content: bytes | Pixels) -> Image.Image:
+    """Upright, eight bits a channel, grey or RGB. Raises Unusable."""
+    if not isinstance(content, bytes):
+        return Image.fromarray(content if content.ndim == 2 or content.shape[2] > 1 else content[:, :, 0])
+    with _opened(content) as opened:
+        image = _eight_bits(_upright(opened))
+    return image.convert("L" if image.mode in GREY_MODES else "RGB")
+
+
+def inspect(content: bytes | Pixels) -> Inspected:
+    """All of the image is read. Raises Unusable."""
+    if not isinstance(content, bytes):
+        return _inspected(Image.fromarray(content if content.ndim == 2 or content.shape[2] > 1 else content[:, :, 0]), "array")
+    with _opened(content) as image:
+        return _inspected(_upright(image), image.format or "unknown", mode=image.mode)
+
+
+def _inspected(image: Image.Image, kind: str, *, mode: str | None = None) -> Inspected:
+    extrema = image.getextrema()
+    bands = extrema if isinstance(extrema[0], tuple) else (extrema,)
+    digest = hashlib.blake2b(f"{image.mode} {image.size} ".encode() + image.tobytes(), digest_size=DIGEST_BYTES).digest()
+    is_blank = all(low == high for low, high in bands)
+    return Inspected(kind, mode or image.mode, image.height, image.width, is_blank=is_blank, digest=digest)
 
 
 def num_frames(content: bytes) -> int:

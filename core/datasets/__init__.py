@@ -1,0 +1,1 @@
+"""Datasets: versions of files that never change, validated and prepared by jobs; one verb per file."""

@@ -1,0 +1,84 @@
+"""Datasets and versions by what users call them. Everything is asked for within a project: another's looks like none."""
+
+from typing import Literal
+
+from sqlalchemy import Connection, Select, bindparam, select
+
+from core.db.base import AnyRow
+from core.db.dataset_tables import dataset_versions, datasets
+from core.errors import NotFound
+from core.states import DatasetState
+
+LATEST: Literal["latest"] = "latest"
+WantedVersion = int | Literal["latest"]
+
+_MINE = (datasets.c.project_id == bindparam("project"), datasets.c.name == bindparam("name"))
+_DATASET = select(datasets.c.id, datasets.c.name, datasets.c.task, datasets.c.created_at).where(*_MINE)
+_LOCKED = _DATASET.with_for_update()
+VERSION_COLUMNS = (
+    dataset_versions.c.id,
+    datasets.c.name.label("dataset"),
+    dataset_versions.c.number,
+    dataset_versions.c.state,
+    dataset_versions.c.message,
+    dataset_versions.c.job_id,
+    dataset_versions.c.num_files,
+    dataset_versions.c.num_bytes,
+    dataset_versions.c.digest,
+    dataset_versions.c.lineage,
+    dataset_versions.c.created_at,
+)
+VERSIONS = select(*VERSION_COLUMNS).join_from(datasets, dataset_versions, dataset_versions.c.dataset_id == datasets.c.id)
+
+
+def find_dataset(tx: Connection, project_id: str, name: str) -> AnyRow:
+    """NotFound unless the project has a dataset of this name."""
+    return _one(tx.execute(_DATASET, {"project": project_id, "name": name}).one_or_none(), name)
+
+
+def lock_dataset(tx: Connection, project_id: str, name: str) -> AnyRow:
+    """The same, for one who adds or removes versions: one at a time."""
+    return _one(tx.execute(_LOCKED, {"project": project_id, "name": name}).one_or_none(), name)
+
+
+def version_row(tx: Connection, project_id: str, name: str, version: WantedVersion, *, shared_lock: bool = False) -> AnyRow | None:
+    """One version, ``latest`` being the newest that is ready; None when there is none.
+
+    With ``shared_lock`` it cannot be deleted before the transaction ends.
+    """
+    query = VERSIONS.where(*_MINE)
+    if version == LATEST:
+        query = query.where(dataset_versions.c.state == DatasetState.READY).order_by(dataset_versions.c.number.desc()).limit(1)
+    else:
+        query = query.where(dataset_versions.c.number == version)
+    if shared_lock:
+        query = query.with_for_update(read=True, of=dataset_versions)
+    return tx.execute(query, {"project": project_id, "name": name}).one_or_none()
+
+
+def find_version(tx: Connection, project_id: str, name: str, version: WantedVersion) -> AnyRow:
+    """NotFound when there is no such version."""
+    row = version_row(tx, project_id, name, version)
+    if row is None:
+        find_dataset(tx, project_id, name)
+        raise NotFound(f"{name} has no version that is ready" if version == LATEST else f"{name} has no version {version}")
+    return row
+
+
+def open_version(tx: Connection, dataset_id: str) -> AnyRow | None:
+    """The version that takes uploads now. Lock the dataset before."""
+    return tx.execute(_open(), {"dataset": dataset_id}).one_or_none()
+
+
+def _open() -> Select[tuple[str, int, int, int]]:
+    return select(dataset_versions.c.id, dataset_versions.c.number, dataset_versions.c.num_files, dataset_versions.c.num_bytes).where(
+        dataset_versions.c.dataset_id == bindparam("dataset"),
+        dataset_versions.c.state == DatasetState.UPLOADING,
+        dataset_versions.c.job_id.is_(None),
+    )
+
+
+def _one(row: AnyRow | None, name: str) -> AnyRow:
+    if row is None:
+        raise NotFound(f"there is no dataset {name!r}")
+    return row

@@ -1,0 +1,67 @@
+"""Which versions the names in a spec mean at this moment."""
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from sqlalchemy import Connection, insert
+
+from core.datasets.finding import LATEST, version_row
+from core.datasets.validation import VALIDATION
+from core.db.base import AnyRow
+from core.db.dataset_tables import job_datasets
+from core.errors import InvalidInput, Problem
+from core.spec import JobSpec, NamedDataset
+from core.states import DatasetState
+
+Spec = TypeVar("Spec", bound=JobSpec)
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """A version that a job reads."""
+
+    version_id: str
+    name: str
+    number: int
+    digest: str
+
+
+def resolve_datasets(tx: Connection, project_id: str, spec: Spec, *, lock: bool) -> tuple[Spec, dict[str, Reads]]:
+    """The spec with the number of each version, and the versions by channel.
+
+    InvalidInput, with every place, for names that mean nothing here and for versions that are not ready. With ``lock`` the
+    versions cannot be deleted before the transaction ends.
+    """
+    channels, reads, problems = dict(spec.channels()), {}, []
+    for channel, dataset in spec.channels().items():
+        if not isinstance(dataset, NamedDataset):
+            continue
+        row = version_row(tx, project_id, dataset.name, dataset.version, shared_lock=lock)
+        problem = _find_problem(spec, dataset, row)
+        if problem is not None or row is None:
+            problems.append(Problem(spec.channel_pointer(channel), *(problem or ())))
+            continue
+        channels[channel] = dataset.model_copy(update={"version": row.number})
+        reads[channel] = Reads(row.id, dataset.name, row.number, row.digest)
+    if problems:
+        raise InvalidInput(problems=problems)
+    return (spec.with_channels(channels) if reads else spec), reads
+
+
+def note_reads(tx: Connection, job_id: str, reads: dict[str, Reads]) -> None:
+    """Keeps what a job reads beside its spec, so that a version which is needed is not deleted."""
+    if reads:
+        rows = [{"job_id": job_id, "channel": channel, "version_id": read.version_id} for channel, read in reads.items()]
+        tx.execute(insert(job_datasets), rows)
+
+
+def _find_problem(spec: JobSpec, dataset: NamedDataset, row: AnyRow | None) -> tuple[str, str] | None:
+    """Why the version cannot be read, and the word for it."""
+    if row is None:
+        if dataset.version == LATEST:
+            return f"this project has no dataset {dataset.name!r} with a version that is ready", "not_found"
+        return f"there is no dataset version {dataset.name}@{dataset.version}", "not_found"
+    if row.state == DatasetState.READY or (row.state == DatasetState.VALIDATING and spec.recipe == VALIDATION):
+        return None
+    why = f": {row.message}" if row.message else ""
+    return f"{dataset.name}@{row.number} is {row.state}, not ready{why}", "not_ready"
