@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 BIN = VENV / "bin"
 STAMP = VENV / "trainyard.json"
-EXTRAS = ("server", "worker", "embedded", "dev")
+EXTRAS = ("server", "worker", "embedded", "onnx", "dev")
 OLDEST = (3, 11)
 NEWER_PYTHONS = ("python3.11", "python3.12", "python3.13")
 TORCH = "2.13.0"
@@ -30,6 +30,7 @@ DEVICE_FILES = ("/dev/nvidiactl", "/proc/driver/nvidia/version")
 TORCH_MEGABYTES = {"cpu": 190, "cuda": 3000}
 REST_MEGABYTES = 200
 DEV_MEGABYTES = 65
+ONNX_MEGABYTES = 37  # for dev, too
 
 
 def main(wanted: set[str]) -> int:
@@ -87,7 +88,7 @@ def read_stamp() -> dict[str, Any]:
 
 def announce(build: str, extras: list[str]) -> None:
     reason = "an NVIDIA device is visible" if build == "cuda" else "no NVIDIA device is visible"
-    rest = REST_MEGABYTES + (DEV_MEGABYTES if "dev" in extras else 0)
+    rest = REST_MEGABYTES + (DEV_MEGABYTES if "dev" in extras else 0) + (ONNX_MEGABYTES if {"dev", "onnx"} & set(extras) else 0)
     say(f"making {VENV} with Python {sys.version.split()[0]}")
     say("it downloads, as far as pip has not kept it from an earlier time:")
     say(f"  torch {TORCH}, {build} build: about {TORCH_MEGABYTES[build]} MB ({reason})")

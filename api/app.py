@@ -21,7 +21,8 @@ from api.routes import install_routes, templates
 from api.shared_reads import SharedReads
 from api.tailer import Tailer
 from api.threads import provide_threads
-from core.artifacts.store import FolderStore
+from core.access.vault import Vault
+from core.artifacts.open_store import open_store
 from core.clock import Clock, SystemClock
 from core.db.engine import Database
 from core.settings import ApiSettings
@@ -64,8 +65,9 @@ def assemble(settings: ApiSettings, clock: Clock) -> ApiState:
         reads=SharedReads(db),
         live=Live(),
         doorbell=Doorbell(make_bell(broker_url), measures),
-        store=FolderStore(settings.data_dir),
+        store=open_store(settings),
         measures=measures,
+        vault=Vault(settings.master_key.get_secret_value()) if settings.master_key else None,
     )
 
 

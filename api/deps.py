@@ -25,6 +25,7 @@ from api.live import Live
 from api.measures import Measures
 from api.shared_reads import SharedReads
 from core.access.keys import Caller
+from core.access.vault import Vault
 from core.artifacts.store import ByteStore
 from core.clock import Clock
 from core.db.engine import Database
@@ -50,6 +51,7 @@ class ApiState:
     doorbell: Doorbell
     store: ByteStore
     measures: Measures
+    vault: Vault | None = None  # without a master key
 
 
 def state_of(request: Request) -> ApiState:

@@ -2,7 +2,8 @@
 
 TrainyardError
 ├── InvalidInput            422  what was sent cannot be accepted; carries every problem at once
-│   └── NotAvailable        422  valid, but not offered by this version
+│   ├── NotAvailable        422  valid, but not offered by this version
+│   └── BadArchive          422  breaks a rule of core/archives; nothing of it was kept
 ├── Unauthenticated         401
 ├── Forbidden               403  the key lacks a scope
 ├── NotFound                404  absent, or another project's: the two look the same
@@ -20,6 +21,7 @@ TrainyardError
 ├── TooLarge                413
 ├── DigestMismatch          422
 └── Unavailable             503  try again (retryable)
+    ├── NoMasterKey         503  the server has nothing to seal secrets with; not retryable
     └── StorageFull         507
 """
 
@@ -70,6 +72,12 @@ class NotAvailable(InvalidInput):
     """This is valid, but this version of Trainyard does not offer it."""
 
     code = "not_available"
+
+
+class BadArchive(InvalidInput):
+    """The archive breaks a rule, and nothing of it was kept."""
+
+    code = "bad_archive"
 
 
 class Unauthenticated(TrainyardError):
@@ -193,6 +201,13 @@ class Unavailable(TrainyardError):
     code = "unavailable"
     status = 503
     retryable = True
+
+
+class NoMasterKey(Unavailable):
+    """This server keeps no secrets: its operator has to set TRAINYARD_MASTER_KEY."""
+
+    code = "no_master_key"
+    retryable = False
 
 
 class StorageFull(Unavailable):

@@ -3,18 +3,32 @@
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from typing import Any
 
 import structlog
 
 # They tell of every request, and at debug of every header.
 CHATTY = ("httpx2", "httpcore2")
-SECRET = re.compile(r"(ty_[A-Za-z0-9]{8}_)[A-Za-z0-9]+|(lease_)[A-Za-z0-9_-]{20,}|(://[^:/@\s]*:)[^@/\s]+(?=@)")
+SECRET = re.compile(r"(ty_[A-Za-z0-9]{8}_)[A-Za-z0-9]+|(lease_)[A-Za-z0-9_-]{20,}|(://[^:/@\s]*:)[^@/\s]+(?=@)|(X-Amz-Signature=)[0-9a-f]+")
+
+_concealed: set[str] = set()
+
+
+def conceal(values: Iterable[str]) -> None:
+    """From now on this process masks these values too: a supervisor's, which serves one job alone."""
+    _concealed.update(form for value in values for form in (value, value.strip()) if form)
+
+
+def concealed() -> tuple[str, ...]:
+    """What ``conceal`` was told, the longest first: one may be a part of another."""
+    return tuple(sorted(_concealed, key=len, reverse=True))
 
 
 def mask(text: str) -> str:
-    """The text with API keys, lease tokens and passwords in URLs replaced by ``***``."""
+    """The text with API keys, lease tokens, passwords in URLs, their signatures and what was concealed replaced by ``***``."""
+    for value in concealed():
+        text = text.replace(value, "***")
     return SECRET.sub(lambda match: next(filter(None, match.groups())) + "***", text)
 
 

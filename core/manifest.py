@@ -87,7 +87,7 @@ def describe(root: Path, paths: Iterable[Path]) -> tuple[ManifestFile, ...]:
 
 def seal(root: Path, meta: dict[str, Any]) -> Manifest:
     """Makes every file below ``root`` durable, then writes its manifest there as the last file."""
-    paths = [path for path in root.rglob("*") if path.is_file() and path.name != MANIFEST]
+    paths = [path for path in root.rglob("*") if path.is_file() and path != root / MANIFEST]
     for path in paths:
         fsync(path)
     manifest = Manifest(files=describe(root, paths), meta=meta)

@@ -6,6 +6,7 @@ names; a variable wins over a file.
 """
 
 import os
+import re
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, Self
@@ -14,6 +15,9 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB, GIB = 1 << 20, 1 << 30
+# The common part of what stores allow; a prefix part of dots alone would climb.
+_STORE_URL = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/(?!\.+(/|$))[A-Za-z0-9_.-]{1,128}){0,8}/?")
+_ORIGIN = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?/?")
 
 
 class SettingsError(Exception):
@@ -55,7 +59,16 @@ def forget_our_environment() -> dict[str, str]:
 class ApiSettings(_FromEnvironment):
     database_url: SecretStr = SecretStr("sqlite:///./.trainyard/trainyard.db")
     broker_url: SecretStr | None = Field(default=None, description="without one, workers find jobs by polling alone")
-    data_dir: Path = Field(default=Path(".trainyard/bytes"), description="folder of the byte store")
+    data_dir: Path = Field(
+        default=Path(".trainyard/bytes"), description="folder of the byte store, and of uploads on their way to a bucket"
+    )
+    store_url: str | None = Field(default=None, description="s3://bucket/prefix puts the bytes there instead of into the folder")
+    s3_endpoint: str | None = Field(default=None, description="of an S3-compatible store; by default that of AWS in the region")
+    s3_public_endpoint: str | None = Field(default=None, description="how clients and workers reach it, where that is another")
+    s3_region: str = Field(default="us-east-1", pattern=r"^[a-z0-9-]{1,64}$")
+    s3_access_key_id: str | None = None
+    s3_secret_access_key: SecretStr | None = None
+    s3_direct: bool = Field(default=True, description="whether clients and workers are handed presigned URLs")
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65_535)
     allowed_hosts: tuple[str, ...] = Field(default=(), description="further values of the Host header; loopback names always pass")
@@ -67,6 +80,9 @@ class ApiSettings(_FromEnvironment):
     max_log_bytes_per_attempt: int = Field(default=64 * MIB, ge=1024)
     max_queued_jobs_per_project: int = Field(default=20_000, ge=1)
     idempotency_hours: int = Field(default=72, ge=1)
+    master_key: SecretStr | None = Field(
+        default=None, min_length=32, description="what project secrets are sealed with; keep it apart from the ledger's backups"
+    )
 
     @field_validator("dataset_roots")
     @classmethod
@@ -88,6 +104,26 @@ class ApiSettings(_FromEnvironment):
             raise ValueError("must start with sqlite:/// or postgresql+psycopg://")
         return value
 
+    @field_validator("store_url")
+    @classmethod
+    def _names_a_bucket(cls, value: str | None) -> str | None:
+        if value is not None and not _STORE_URL.fullmatch(value):
+            raise ValueError("must be s3://bucket or s3://bucket/prefix, of letters, digits and - _ . alone")
+        return value
+
+    @field_validator("s3_endpoint", "s3_public_endpoint")
+    @classmethod
+    def _is_an_origin(cls, value: str | None) -> str | None:
+        if value is not None and not _ORIGIN.fullmatch(value):
+            raise ValueError("must be http:// or https:// with a host, and a port if need be")
+        return value
+
+    @model_validator(mode="after")
+    def _bucket_has_keys(self) -> Self:
+        if self.store_url and not (self.s3_access_key_id and self.s3_secret_access_key):
+            raise ValueError("TRAINYARD_STORE_URL needs TRAINYARD_S3_ACCESS_KEY_ID and TRAINYARD_S3_SECRET_ACCESS_KEY")
+        return self
+
 
 class WorkerSettings(_FromEnvironment):
     api_url: str = "http://127.0.0.1:8000"
@@ -100,6 +136,7 @@ class WorkerSettings(_FromEnvironment):
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     cpu_slots: int = Field(default=2, ge=1, le=64, description="devices of a node without GPUs")
     data_roots: tuple[Path, ...] = Field(default=(), description="folders that specs may name in dataset.path and base_model.path")
+    wheels_dir: Path | None = Field(default=None, description="folder of wheels: scripts' requirements come from there and nowhere else")
     launch: Literal["warm", "cold"] = "warm"
     poll_seconds: float = Field(default=5.0, gt=0, le=300)
     stop_grace_seconds: float = Field(default=60.0, gt=0, le=3600, description="from asking the ranks to stop to killing them")

@@ -69,7 +69,7 @@ class NamedModel(Strict):
     version: Annotated[int, Field(ge=1)] | Alias = "latest"
 
 
-def _by_key(*keys: str) -> Discriminator:
+def by_key(*keys: str) -> Discriminator:
     """Tells the members of a union apart by the one key that each has, so that errors speak of the member that was meant.
 
     A tag is written ``<key>``: it appears in pydantic's locations, and ``core.recipes`` leaves such parts out of pointers.
@@ -93,12 +93,12 @@ def _from_text(value: Any) -> Any:
 
 Dataset = Annotated[
     Annotated[BuiltinDataset, Tag("<builtin>")] | Annotated[PathDataset, Tag("<path>")] | Annotated[NamedDataset, Tag("<name>")],
-    _by_key("builtin", "path", "name"),
+    by_key("builtin", "path", "name"),
     BeforeValidator(_from_text, json_schema_input_type=str | BuiltinDataset | PathDataset | NamedDataset),
 ]
 BaseModelReference = Annotated[
     Annotated[JobModel, Tag("<job>")] | Annotated[PathModel, Tag("<path>")] | Annotated[NamedModel, Tag("<name>")],
-    _by_key("job", "path", "name"),
+    by_key("job", "path", "name"),
     BeforeValidator(_from_text, json_schema_input_type=str | JobModel | PathModel | NamedModel),
 ]
 

@@ -21,6 +21,7 @@ from trainyard.downloads import Advance, download_all, remote_artifact
 from trainyard.models import ModelCalls
 from trainyard.predictions import PredictCalls
 from trainyard.retrying import RetryPolicy
+from trainyard.script_calls import ScriptCalls
 from trainyard.settings import find_settings
 from trainyard.specs import SpecLike, spec_text
 from trainyard.streams import follow
@@ -30,7 +31,7 @@ POLL_SECONDS = 30.0
 NOT_MODIFIED = 304
 
 
-class Client(DatasetCalls, ModelCalls, PredictCalls):
+class Client(DatasetCalls, ModelCalls, PredictCalls, ScriptCalls):
     """One server, one key.
 
     Without arguments it reads ``TRAINYARD_URL`` and ``TRAINYARD_API_KEY``, else it talks to the server that

@@ -64,11 +64,13 @@ class Transport:
         self.sleep = sleep
         headers = {"Authorization": f"Bearer {settings.api_key}", "User-Agent": f"trainyard/{package_version()}"}
         # A proxy of the environment is for the outside: a server on this machine is spoken to directly.
-        is_local = urlsplit(settings.url).hostname in LOOPBACK
-        self._http = httpx2.Client(base_url=settings.url, headers=headers, timeout=timeout, trust_env=not is_local)
+        self._http = httpx2.Client(base_url=settings.url, headers=headers, timeout=timeout, trust_env=not _is_local(settings.url))
+        self._bare: httpx2.Client | None = None
 
     def close(self) -> None:
         self._http.close()
+        if self._bare is not None:
+            self._bare.close()
 
     @contextmanager
     def patient(self) -> Iterator[None]:
@@ -85,8 +87,14 @@ class Transport:
 
     @contextmanager
     def stream(self, call: Call) -> Iterator[httpx2.Response]:
-        """The same, with the body still to be read. Reading it raises httpx2.TransportError."""
+        """The same, with the body still to be read. Reading it raises httpx2.TransportError.
+
+        Where the server names another place for the bytes, they are asked for there.
+        """
         response = self._first_good(call, whole=False)
+        if response.status_code == httpx2.codes.TEMPORARY_REDIRECT:
+            response.close()
+            response = self._elsewhere(response.headers.get("location", ""), call)
         try:
             yield response
         finally:
@@ -117,6 +125,24 @@ class Transport:
                 response.close()
             self.sleep(delay)
 
+    def _elsewhere(self, location: str, call: Call) -> httpx2.Response:
+        """What a presigned URL answers: it gets neither our key nor a cookie. The server itself where that place does not answer."""
+        try:
+            request = self._store(location).build_request("GET", location, headers=dict(call.headers or {}))
+            response = self._store(location).send(request, stream=True)
+        except (httpx2.TransportError, httpx2.InvalidURL):
+            response = None
+        if response is not None and response.is_success:
+            return response
+        if response is not None:
+            response.close()
+        return self._first_good(replace(call, params={**(call.params or {}), "direct": "false"}), whole=False)
+
+    def _store(self, location: str) -> httpx2.Client:
+        if self._bare is None:
+            self._bare = httpx2.Client(timeout=self.timeout, trust_env=not _is_local(location))
+        return self._bare
+
     def _send(self, call: Call, *, whole: bool) -> httpx2.Response:
         params = {name: value for name, value in (call.params or {}).items() if value is not None}
         timeout = httpx2.Timeout(self.timeout, read=call.patience or self.timeout)
@@ -138,6 +164,10 @@ def read(model: type[Model], response: httpx2.Response) -> Model:
             f"the answer to {response.request.method} {response.request.url.path} is not understood ({place}: {first['msg']}); "
             f"is this a Trainyard server, and as new as this client ({package_version()})?"
         ) from None
+
+
+def _is_local(url: str) -> bool:
+    return urlsplit(url).hostname in LOOPBACK
 
 
 def _is_transient(response: httpx2.Response) -> bool:

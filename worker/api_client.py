@@ -13,13 +13,14 @@ from typing import Self, TypeVar
 import httpx2
 from pydantic import BaseModel, ValidationError
 
-from core.errors import LeaseLost
+from core.errors import BlobMissing, LeaseLost
 from core.wire.base import ProblemDocument, UploadReply
 from core.wire.worker import (
     ArtifactsRequest,
     CheckpointRequest,
     Claim,
     ClaimRequest,
+    DirectPut,
     DrainRequest,
     EventRequest,
     FinishReply,
@@ -33,7 +34,9 @@ from core.wire.worker import (
     RenewReply,
     RenewRequest,
     StartRequest,
+    UploadStatus,
 )
+from worker.store_connection import Elsewhere, StoreConnection, range_from
 
 Answer = TypeVar("Answer", bound=BaseModel)
 Content = bytes | Iterable[bytes]
@@ -41,6 +44,7 @@ Content = bytes | Iterable[bytes]
 TIMEOUT_SECONDS = 10.0
 # The server makes a whole object durable and compares its digest before it answers.
 BLOB_TIMEOUT_SECONDS = 120.0
+READ_BACK_BYTES_PER_SECOND = 20e6  # slower than any store worth having
 RETRYABLE_STATUS = frozenset({408, 425, 429})
 RETRYABLE_CODES = frozenset({"request_in_flight", "upload_in_progress"})
 
@@ -83,21 +87,27 @@ class Connection:
     def close(self) -> None:
         self._http.close()
 
-    def post(self, path: str, body: BaseModel, *, timeout: float = TIMEOUT_SECONDS) -> httpx2.Response:
+    def post(
+        self, path: str, body: BaseModel | None = None, *, params: dict[str, int] | None = None, timeout: float = TIMEOUT_SECONDS
+    ) -> httpx2.Response:
+        if body is None:
+            return self._answered("POST", path, params=params, timeout=timeout)
         return self._answered("POST", path, content=body.model_dump_json().encode(), media="application/json", timeout=timeout)
 
     def put(self, path: str, content: Content, *, size: int, params: dict[str, int], timeout: float = TIMEOUT_SECONDS) -> httpx2.Response:
         return self._answered("PUT", path, content=content, media="application/octet-stream", size=size, params=params, timeout=timeout)
 
-    def get(self, path: str) -> httpx2.Response:
-        return self._answered("GET", path)
+    def get(self, path: str, *, params: dict[str, int] | None = None) -> httpx2.Response:
+        return self._answered("GET", path, params=params)
 
     @contextmanager
-    def stream(self, path: str, *, start: int = 0) -> Iterator[Iterator[bytes]]:
-        """The body of an answer from byte ``start`` on, piece by piece."""
-        headers = {"Range": f"bytes={start}-"} if start else {}
+    def stream(self, path: str, *, start: int = 0, params: dict[str, str] | None = None) -> Iterator[Iterator[bytes] | Elsewhere]:
+        """The body of an answer from byte ``start`` on, piece by piece; or where else it is to be had."""
         try:
-            with self._http.stream("GET", path, headers=headers) as response:
+            with self._http.stream("GET", path, headers=range_from(start), params=params) as response:
+                if response.status_code == httpx2.codes.TEMPORARY_REDIRECT:
+                    yield Elsewhere(response.headers.get("location", ""))
+                    return
                 if response.is_error:
                     response.read()
                 _raise_for(response)
@@ -162,9 +172,11 @@ class AttemptApi:
     def __init__(self, url: str, attempt_id: str, lease_token: str) -> None:
         self._connection = Connection(url, lease_token)
         self._base = f"attempts/{attempt_id}"
+        self._store = StoreConnection()
 
     def close(self) -> None:
         self._connection.close()
+        self._store.close()
 
     def start(self, request: StartRequest) -> None:
         self._connection.post(f"{self._base}/start", request)
@@ -182,9 +194,26 @@ class AttemptApi:
     def add_event(self, kind: str, message: str) -> None:
         self._connection.post(f"{self._base}/events", EventRequest(type=kind, message=message[:2000]))
 
-    def uploaded(self, sha256: str) -> UploadReply:
-        """How much of an object is durable in the store."""
-        return _parsed(UploadReply, self._connection.get(f"{self._base}/blobs/{sha256}/upload"))
+    def uploaded(self, sha256: str, *, size: int | None = None) -> UploadStatus:
+        """How much of an object is durable in the store; with ``size``, where all of it may be put at once."""
+        params = {} if size is None or self._store.has_failed else {"size": size}
+        return _parsed(UploadStatus, self._connection.get(f"{self._base}/blobs/{sha256}/upload", params=params))
+
+    def put_directly(self, place: DirectPut, sha256: str, content: Iterable[bytes], *, size: int) -> bool:
+        """Puts a whole object where the store takes it, and has it verified; False when that way is closed."""
+        if not self._store.put(place, content):
+            return False
+        seconds = BLOB_TIMEOUT_SECONDS + size / READ_BACK_BYTES_PER_SECOND
+        try:
+            reply = self._connection.post(f"{self._base}/blobs/{sha256}/adopt", params={"size": size}, timeout=seconds)
+        except ApiRefused as error:
+            if error.code == BlobMissing.code:
+                return False
+            raise
+        except ApiUnreachable:
+            self._store.has_failed = True  # else the next try would send all of it again
+            raise
+        return _parsed(UploadReply, reply).is_complete
 
     def put_blob(self, sha256: str, content: Content, *, offset: int, size: int) -> UploadReply:
         """Sends the bytes of the object from ``offset`` to its end."""
@@ -195,8 +224,16 @@ class AttemptApi:
     @contextmanager
     def blob(self, sha256: str, *, start: int) -> Iterator[Iterator[bytes]]:
         """The bytes of an object from ``start`` on."""
-        with self._connection.stream(f"{self._base}/blobs/{sha256}", start=start) as pieces:
-            yield pieces
+        params = {"direct": "false"} if self._store.has_failed else None
+        with self._connection.stream(f"{self._base}/blobs/{sha256}", start=start, params=params) as found:
+            if not isinstance(found, Elsewhere):
+                yield found
+                return
+            try:
+                with self._store.stream(found, start=start) as pieces:
+                    yield pieces
+            except httpx2.TransportError as error:
+                raise ApiUnreachable(f"the store of {sha256}: {type(error).__name__}") from error
 
     def add_checkpoint(self, request: CheckpointRequest) -> None:
         self._connection.post(f"{self._base}/checkpoints", request)

@@ -24,7 +24,10 @@ MAX_TRIES = 8
 
 
 class CheckpointShipper:
-    """``seen()`` tells it that there may be a new one. A corrupt one becomes an event and is passed over."""
+    """``seen()`` tells it that there may be a new one. A corrupt one becomes an event and is passed over.
+
+    ``make`` is called before every look, for those who write checkpoints of another kind.
+    """
 
     def __init__(
         self,
@@ -34,7 +37,9 @@ class CheckpointShipper:
         run_dir: RunDir,
         lose: Callable[[LeaseLost], None],
         failed: Callable[[], None],
+        make: Callable[[], None] = lambda: None,
     ) -> None:
+        self._make = make
         self._api = api
         self._patience = patience
         self._run_dir = run_dir
@@ -75,6 +80,7 @@ class CheckpointShipper:
                 self._asked.wait(LOOK_SECONDS)
                 self._asked.clear()
                 if not self._closing.is_set():
+                    self._make()
                     self._ship_newest()
             if self._wants_last:
                 self._ship_newest()

@@ -73,13 +73,13 @@ def plan_launch(
     environ: Mapping[str, str] | None = None,
 ) -> LaunchPlan:
     """One rank for each device, all on this node. ``environ`` is the operator's environment, of which little is passed on."""
-    options = _torchrun_options(run_dir, attempt_id, len(devices), shutdown_timeout)
+    options = torchrun_options(run_dir, attempt_id, len(devices), shutdown_timeout)
     threads = getattr(spec.training, "threads_per_rank", None)
     return LaunchPlan(
         attempt_id=attempt_id,
         argv=(*options, str(rank_script()), str(run_dir.root)),
         env={
-            **_environment(run_dir, environ or {}),
+            **base_environment(run_dir, environ or {}),
             "CUDA_VISIBLE_DEVICES": ",".join(map(str, devices)) if device_kind == "cuda" else "",
             **({"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)} if isinstance(threads, int) else {}),
             MARKER: attempt_id,
@@ -100,7 +100,8 @@ def rank_script() -> Path:
     return Path(spec.submodule_search_locations[0]) / "main.py"
 
 
-def _torchrun_options(run_dir: "RunDir", attempt_id: str, num_ranks: int, shutdown_timeout: timedelta) -> tuple[str, ...]:
+def torchrun_options(run_dir: "RunDir", attempt_id: str, num_ranks: int, shutdown_timeout: timedelta) -> tuple[str, ...]:
+    """One node, static rendezvous on the loopback, no restarts."""
     return (
         "--nnodes=1",
         f"--nproc-per-node={num_ranks}",
@@ -117,7 +118,8 @@ def _torchrun_options(run_dir: "RunDir", attempt_id: str, num_ranks: int, shutdo
     )
 
 
-def _environment(run_dir: "RunDir", environ: Mapping[str, str]) -> dict[str, str]:
+def base_environment(run_dir: "RunDir", environ: Mapping[str, str]) -> dict[str, str]:
+    """What every rank of this node finds in its environment; of ``environ``, the operator's, only harmless names."""
     passed_on = {name: value for name, value in environ.items() if name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES)}
     return {
         "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",

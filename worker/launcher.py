@@ -153,15 +153,20 @@ class Piped:
             return None
 
 
-def run_tool(argv: Sequence[str], timeout: float, *, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
-    """Runs a short program to its end and keeps what it printed. TimeoutError after ``timeout`` seconds; it is killed then."""
+def run_tool(
+    argv: Sequence[str], timeout: float, *, cwd: Path | None = None, environ: Mapping[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
+    """Runs a short program to its end and keeps what it printed. TimeoutError after ``timeout`` seconds; it is killed then.
+
+    ``environ`` is its whole environment; without one it has ours.
+    """
     try:
-        return _run(argv, timeout, cwd)
+        return _run(argv, timeout, cwd, environ)
     except subprocess.TimeoutExpired as error:
         raise TimeoutError(f"{argv[0]} did not end within {timeout:g} s") from error
 
 
-def _run(argv: Sequence[str], timeout: float, cwd: Path | None) -> "subprocess.CompletedProcess[str]":
+def _run(argv: Sequence[str], timeout: float, cwd: Path | None, environ: Mapping[str, str] | None) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(  # noqa: S603 - callers name programs of ours or of this environment
         list(argv),
         stdin=subprocess.DEVNULL,
@@ -170,6 +175,7 @@ def _run(argv: Sequence[str], timeout: float, cwd: Path | None) -> "subprocess.C
         errors="replace",
         timeout=timeout,
         cwd=cwd,
+        env=environ,
         check=False,
     )
 

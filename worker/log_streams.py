@@ -4,6 +4,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.logs import concealed
 from core.run_dir import RunDir
 from worker.api_client import ApiRefused, AttemptApi
 from worker.outcome import last_lines
@@ -25,13 +26,16 @@ class LogStream:
     offset: int = 0
     is_full: bool = False
 
-    def send_some(self, api: AttemptApi, patience: Patience) -> bool:
-        """Sends at most ``MAX_CHUNK`` bytes; whether there was anything to send."""
+    def send_some(self, api: AttemptApi, patience: Patience, *, is_over: bool) -> bool:
+        """Sends at most ``MAX_CHUNK`` bytes; whether there was anything to send. ``is_over``: nothing is printed any more."""
         if self.is_full or self.path.stat().st_size <= self.offset:
             return False
         with self.path.open("rb") as file:
             file.seek(self.offset)
-            data = file.read(MAX_CHUNK)
+            found = file.read(MAX_CHUNK)
+            data = masked(found, is_whole=is_over and len(found) < MAX_CHUNK)
+        if not data:
+            return False
         start = self.offset
         try:
             reply = patience.keep_trying(lambda: api.add_output(self.rank, self.name, start, data))
@@ -50,6 +54,24 @@ class LogStream:
         return False
 
 
+def masked(data: bytes, *, is_whole: bool) -> bytes:
+    """What may be sent of ``data``: every concealed value as so many ``*``, so that offsets stay offsets.
+
+    Unless it is whole, an end that could be the beginning of such a value is left for the next time.
+    """
+    for secret in (value.encode() for value in concealed()):
+        data = data.replace(secret, b"*" * len(secret))
+    if is_whole:
+        return data
+    longest = max((_overhang(data, value.encode()) for value in concealed()), default=0)
+    return data[: len(data) - longest]
+
+
+def _overhang(data: bytes, secret: bytes) -> int:
+    """How many bytes at the end of ``data`` are the beginning of ``secret``."""
+    return next((length for length in range(min(len(secret) - 1, len(data)), 0, -1) if data.endswith(secret[:length])), 0)
+
+
 class LogStreams:
     """All files of one attempt, below ``logs/<run>/attempt_0/<rank>/`` as torchrun lays them out."""
 
@@ -58,10 +80,10 @@ class LogStreams:
         self._num_ranks = num_ranks
         self._streams: dict[tuple[int, str], LogStream] = {}
 
-    def send_some(self, api: AttemptApi, patience: Patience) -> bool:
+    def send_some(self, api: AttemptApi, patience: Patience, *, is_over: bool = False) -> bool:
         """One chunk of every stream that has one; whether there was any."""
         self._find()
-        return any([stream.send_some(api, patience) for stream in self._streams.values()])
+        return any([stream.send_some(api, patience, is_over=is_over) for stream in self._streams.values()])
 
     def tail(self, rank: int) -> str:
         """The last lines that a rank printed, of its errors or else of its output."""

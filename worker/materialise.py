@@ -31,7 +31,7 @@ class Materialiser:
     """``check`` raises when it has become pointless to go on: the lease is gone, or somebody asked to stop."""
 
     def __init__(self, cache: Path, data_roots: Sequence[Path], downloader: Downloader, check: Callable[[], None]) -> None:
-        self._cache = cache
+        self.cache = cache
         self._data_roots = data_roots
         self._downloader = downloader
         self._check = check
@@ -60,6 +60,14 @@ class Materialiser:
             raise CannotPrepare(Reason.PROTOCOL, "the claim does not say where the base model lies")
         return self.package(source.files)
 
+    def local_folder(self, path: str, field: str) -> Path:
+        """The folder that a spec names in ``field``, inside the operator's roots."""
+        return self._local(Path(path), field, may_be_file=False)
+
+    def uploaded(self, file: ManifestFile) -> Path:
+        """A file that the project has uploaded, on this node."""
+        return self.package((file,)) / file.path
+
     def _local(self, path: Path, field: str, *, may_be_file: bool) -> Path:
         """The folder or file itself, when every link on the way to it stays inside a root that the operator allows."""
         try:
@@ -75,10 +83,10 @@ class Materialiser:
         return resolved
 
     def _builtin(self, name: str) -> Path:
-        folder = self._cache / "datasets" / name
+        folder = self.cache / "datasets" / name
         if _is_sound(folder):
             return folder
-        with self._alone(folder):
+        with self.alone(folder):
             if not _is_sound(folder):
                 self._convert(name, folder)
         return folder
@@ -94,9 +102,9 @@ class Materialiser:
 
     def _version(self, files: tuple[ManifestFile, ...]) -> Path:
         """A version of one file is that file, one of several a folder with nothing else in it."""
-        entry = self._cache / "versions" / content_key(files)
+        entry = self.cache / "versions" / content_key(files)
         content = entry / "content"  # beside what says that it is whole: a dataset may have files of any name
-        with self._alone(entry):
+        with self.alone(entry):
             if not _is_as_listed(content, files):
                 shutil.rmtree(entry, ignore_errors=True)
                 part = entry.with_name(f".{entry.name}.part")
@@ -106,8 +114,8 @@ class Materialiser:
 
     def package(self, files: tuple[ManifestFile, ...]) -> Path:
         """The folder that holds exactly these files; downloaded unless an earlier need has left it here."""
-        folder = self._cache / "models" / content_key(files)
-        with self._alone(folder):
+        folder = self.cache / "models" / content_key(files)
+        with self.alone(folder):
             if not _is_sound(folder):
                 shutil.rmtree(folder, ignore_errors=True)
                 part = folder.with_name(f".{folder.name}.part")
@@ -117,7 +125,7 @@ class Materialiser:
         return folder
 
     @contextmanager
-    def _alone(self, folder: Path) -> Iterator[None]:
+    def alone(self, folder: Path) -> Iterator[None]:
         """One supervisor at a time works on this entry of the cache; the others wait as long as they may."""
         folder.parent.mkdir(parents=True, exist_ok=True)
         pause = threading.Event()

@@ -19,6 +19,7 @@ class NodeFacts(BaseModel):
     device_kind: Literal["cpu", "cuda"]
     is_warm: bool
     data_roots: tuple[Path, ...]
+    wheels_dir: Path | None = None
     stop_grace_seconds: float
     fence_grace_seconds: float
     stall_seconds: float
@@ -35,6 +36,7 @@ class NodeFacts(BaseModel):
             device_kind=device_kind,
             is_warm=settings.launch == "warm",
             data_roots=settings.data_roots,
+            wheels_dir=settings.wheels_dir.absolute() if settings.wheels_dir else None,
             stop_grace_seconds=settings.stop_grace_seconds,
             fence_grace_seconds=settings.fence_grace_seconds,
             stall_seconds=settings.stall_seconds,

@@ -77,8 +77,11 @@ class Outcome:
     log_tail: str | None = None
 
 
-def classify(evidence: Evidence, returncode: int | None, *, num_oom_kills: int = 0) -> Outcome:
-    """``returncode`` is torchrun's; ``num_oom_kills`` is how many processes the kernel has killed for memory meanwhile."""
+def classify(evidence: Evidence, returncode: int | None, *, num_oom_kills: int = 0, owes_result: bool = True) -> Outcome:
+    """``returncode`` is torchrun's; ``num_oom_kills`` is how many processes the kernel has killed for memory meanwhile.
+
+    ``owes_result`` is false for a program that knows nothing of ``result.json``: it has completed when every rank left with code 0.
+    """
     result, stop = evidence.result, evidence.stop
     if result is not None and result.outcome == "succeeded":
         return Outcome(reason=Reason.COMPLETED, message=f"finished at step {result.step}")
@@ -90,6 +93,8 @@ def classify(evidence: Evidence, returncode: int | None, *, num_oom_kills: int =
         return Outcome(reason=Reason.RANK_DIED, message=f"stopped at step {result.step} by a signal from outside")
     if evidence.ranks is not None and evidence.ranks.failures:
         return _blame(root_failure(evidence.ranks.failures), evidence, num_oom_kills)
+    if returncode == 0 and not owes_result:
+        return Outcome(reason=Reason.COMPLETED, message="every rank ended with code 0")
     return _without_a_failed_rank(evidence, returncode)
 
 

@@ -30,7 +30,7 @@ EAGER_AT_MOST_SECONDS = 60.0
 
 
 class Shipper:
-    """Starts with the attempt's ``start`` call, which so runs beside the launch."""
+    """Starts with the attempt's ``start`` call, which so runs beside the launch. ``gather`` writes what others have left into our files."""
 
     def __init__(
         self,
@@ -42,6 +42,7 @@ class Shipper:
         lose: Callable[[LeaseLost], None],
         failed: Callable[[], None],
         checkpoint_seen: Callable[[], None],
+        gather: Callable[[], None] = lambda: None,
     ) -> None:
         self._api = api
         self._patience = patience
@@ -50,6 +51,7 @@ class Shipper:
         self._logs = logs
         self._lose = lose
         self._checkpoint_seen = checkpoint_seen
+        self._gather = gather
         self._checkpoint_step: int | None = None
         self._phase: Phase | None = None
         self._num_batches = 0
@@ -92,6 +94,7 @@ class Shipper:
 
     def ship_once(self) -> bool:
         """One batch of points with the newest progress, then one chunk of every output stream; whether there was anything."""
+        self._gather()
         progress = self._progress.newest if self._progress.look() else None
         batch = self._metrics.next_batch()
         if batch or progress:
@@ -99,7 +102,7 @@ class Shipper:
         if progress and progress.checkpoint_step != self._checkpoint_step:
             self._checkpoint_step = progress.checkpoint_step
             self._checkpoint_seen()
-        return self._logs.send_some(self._api, self._patience) or batch is not None
+        return self._logs.send_some(self._api, self._patience, is_over=self._closing.is_set()) or batch is not None
 
     def report_phase(self, phase: Phase) -> None:
         """A phase that the supervisor itself is in; call it when the thread has ended."""

@@ -4,6 +4,7 @@ Warm it is a fork of the launch pad, cold ``python -m worker.supervisor CLAIM_FD
 """
 
 import logging
+import math
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from core.errors import LeaseLost
 from core.logs import configure_logs, mask
+from core.recipes.script import ScriptSpec
 from core.run_dir import RunDir, RunFile, write_atomically
 from core.spec import MAIN_CHANNEL
 from core.states import Reason
@@ -23,7 +25,7 @@ from worker.checkpoint_shipper import CheckpointShipper
 from worker.devices import Reservation, adopt
 from worker.download import Downloader
 from worker.finishing import finish_attempt
-from worker.launch_plan import plan_launch
+from worker.launch_plan import LaunchPlan, plan_launch
 from worker.launcher import Launcher
 from worker.lease_keeper import LeaseKeeper
 from worker.log_streams import LogStreams
@@ -34,6 +36,7 @@ from worker.outcome import Outcome, classify, num_oom_kills, read_evidence
 from worker.patience import GaveUp, Patience
 from worker.processes import hide_memory
 from worker.resume import ResumePoint, choose_checkpoint
+from worker.script.program import Script, ScriptNode
 from worker.shipper import Shipper
 from worker.stall import StallLimits
 from worker.tree import Tree
@@ -77,9 +80,15 @@ class Attempt:
         self._lease = LeaseKeeper(self._api, ttl=ttl, grace=grace, changed=self._wake.ring)
         self._patience = Patience(self._lease.lost)
         self._downloader = Downloader(self._api, self._patience)
+        self._script = self._new_script()
         self._logs = LogStreams(self._run_dir, len(orders.claim.devices))
         self._checkpoints = CheckpointShipper(
-            self._api, self._patience, run_dir=self._run_dir, lose=self._lease.lose, failed=self._wake.ring
+            self._api,
+            self._patience,
+            run_dir=self._run_dir,
+            lose=self._lease.lose,
+            failed=self._wake.ring,
+            make=self._script.keep_checkpoint if self._script else lambda: None,
         )
         self._shipper = Shipper(
             self._api,
@@ -89,7 +98,21 @@ class Attempt:
             lose=self._lease.lose,
             failed=self._wake.ring,
             checkpoint_seen=self._checkpoints.seen,
+            gather=self._script.gather_metrics if self._script else lambda: None,
         )
+
+    def _new_script(self) -> Script | None:
+        """None for every other recipe."""
+        spec, node = self._claim.spec, self._node
+        if not isinstance(spec, ScriptSpec):
+            return None
+        facts = ScriptNode(
+            device_kind=node.device_kind,
+            environ=node.environ,
+            wheels_dir=node.wheels_dir,
+            shutdown_timeout=timedelta(seconds=node.stop_grace_seconds),
+        )
+        return Script(self._claim, spec, self._run_dir, facts, self._report)
 
     def asked_to_leave(self, *_: object) -> None:
         """The handler of SIGTERM."""
@@ -163,6 +186,8 @@ class Attempt:
         )
         # Not made durable: should the node fail, nobody reads this file again.
         write_atomically(self._run_dir.spec, run_file, durable=False)
+        if self._script:
+            self._script.prepare(materialiser, channels, point)
         return point.step if point else None
 
     def _resume_point(self) -> ResumePoint | None:
@@ -171,12 +196,31 @@ class Attempt:
             stored=self._claim.checkpoints,
             downloads=self._run_dir.root / "resume",
             downloader=self._downloader,
-            report=lambda kind, message: self._patience.keep_trying(lambda: self._api.add_event(kind, message)),
+            report=self._report,
         )
+
+    def _report(self, kind: str, message: str) -> None:
+        self._patience.keep_trying(lambda: self._api.add_event(kind, mask(message)))
 
     def _launch_and_watch(self, resumed_from: int | None) -> Outcome:
         self._check_before_launch()
-        plan = plan_launch(
+        # A script has an environment of its own: what the pad has imported would be another's.
+        is_warm = self._node.is_warm and self._script is None
+        plan = self._script.plan() if self._script else self._plan()
+        oom_kills = count_oom_kills()
+        with Launcher(self._dir.pad_socket if is_warm else None).start(plan, self._devices.fd) as tree:
+            try:
+                self._shipper.start(StartRequest(resumed_from_step=resumed_from, launched=tree.launched, pid=os.getpid()))
+                self._checkpoints.start()
+                verdict = self._watch(tree)
+            finally:
+                end(tree)
+        evidence, num_kills = read_evidence(self._run_dir), count_oom_kills() - oom_kills
+        outcome = overruled(classify(evidence, verdict.returncode, num_oom_kills=num_kills, owes_result=self._script is None), verdict)
+        return self._script.conclude(outcome) if self._script else outcome
+
+    def _plan(self) -> LaunchPlan:
+        return plan_launch(
             self._run_dir,
             attempt_id=self._claim.attempt_id,
             spec=self._claim.spec,
@@ -185,20 +229,14 @@ class Attempt:
             shutdown_timeout=timedelta(seconds=self._node.stop_grace_seconds),
             environ=self._node.environ,
         )
-        oom_kills = count_oom_kills()
-        with Launcher(self._dir.pad_socket if self._node.is_warm else None).start(plan, self._devices.fd) as tree:
-            try:
-                self._shipper.start(StartRequest(resumed_from_step=resumed_from, launched=tree.launched, pid=os.getpid()))
-                self._checkpoints.start()
-                verdict = self._watch(tree)
-            finally:
-                end(tree)
-        outcome = classify(read_evidence(self._run_dir), verdict.returncode, num_oom_kills=count_oom_kills() - oom_kills)
-        return overruled(outcome, verdict)
 
     def _watch(self, tree: Tree) -> Verdict:
         node, spec = self._node, self._claim.spec
-        stall = StallLimits(training=node.stall_seconds, other_phases=node.prepare_stall_seconds, asked=spec.stall_timeout_seconds)
+        # A script need not tell how far it is: it hangs when its spec says so.
+        patience = (
+            (node.stall_seconds, node.prepare_stall_seconds) if self._script is None else (math.inf, spec.stall_timeout_seconds or math.inf)
+        )
+        stall = StallLimits(training=patience[0], other_phases=patience[1], asked=spec.stall_timeout_seconds)
         limits = Limits(stop_grace=node.stop_grace_seconds, stall=stall, time_left=self._claim.seconds_left)
         watch = Watch(tree, self._run_dir, self._lease, limits, wake=self._wake, check=self._check, wants_to_leave=lambda: self._is_leaving)
         return watch.until_gone()

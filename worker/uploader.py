@@ -8,6 +8,7 @@ from typing import BinaryIO, Self
 
 from core.errors import DigestMismatch, StorageFull
 from core.manifest import Manifest, ManifestFile
+from core.wire.worker import DirectPut
 from worker.api_client import ApiRefused, ApiUnreachable, AttemptApi
 from worker.patience import GaveUp, Patience
 
@@ -84,8 +85,8 @@ class _Upload:
     def go_on(self) -> bool:
         """Sends what the store does not have; whether it has the whole object now."""
         if self._offset is None:
-            status = self._api.uploaded(self._entry.sha256)
-            if status.is_complete:
+            status = self._api.uploaded(self._entry.sha256, size=self._entry.size)
+            if status.is_complete or (status.direct is not None and self._put_directly(status.direct)):
                 return True
             self._offset = status.offset
         # Unless there is an answer, nobody knows how much of this arrived; it is durable, and not sent again.
@@ -100,6 +101,13 @@ class _Upload:
             raise
         self._offset = reply.offset
         return reply.is_complete
+
+    def _put_directly(self, place: DirectPut) -> bool:
+        try:
+            return self._api.put_directly(place, self._entry.sha256, self._chunks(0), size=self._entry.size)
+        except ApiRefused as error:
+            self._resume_at(error)
+            return False
 
     def _note_full_store(self, error: ApiUnreachable) -> None:
         self._times_full += error.code == StorageFull.code

@@ -1,6 +1,6 @@
-"""Artifacts: the files of a trained model and its reports, one by one or as a tar."""
+"""Artifacts: the files of a trained model and its reports, one by one or as an archive."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
@@ -8,8 +8,9 @@ from api.deps import After, JobId, Limit, Reader, state_of
 from api.errors import ERRORS
 from api.respond import etag_matches, json_response, not_modified
 from api.strict_route import StrictRoute
-from api.transfer.archive import Archive
-from api.transfer.download import PART_OR_WHOLE, Described, StreamedBytes, answer
+from api.transfer.archive import Archive, TarArchive
+from api.transfer.download import PART_OR_WHOLE, Described, Direct, StreamedBytes, answer
+from api.transfer.zip_archive import ZipArchive
 from core.artifacts.artifacts import all_artifacts, get_artifact, list_artifacts
 from core.errors import NotFound
 from core.wire.base import Page
@@ -23,9 +24,11 @@ Range = Annotated[str | None, Header(description="one byte range, such as `bytes
 IfRange = Annotated[str | None, Header(description="the entity tag that the first part of a resumed download had")]
 IfNoneMatch = Annotated[str | None, Header(description="entity tags that the caller has already")]
 
+
 _KNOWN: dict[int | str, dict[str, Any]] = {304: {"description": "the caller has it"}}
 DOWNLOAD = {**ERRORS(404, 416), **PART_OR_WHOLE, **_KNOWN}
-_TAR = {"application/x-tar": {"schema": {"type": "string", "format": "binary"}}}
+_FORMATS: dict[str, type[Archive]] = {"tar": TarArchive, "zip": ZipArchive}
+_ARCHIVES = {kind.media_type: {"schema": {"type": "string", "format": "binary"}} for kind in _FORMATS.values()}
 
 
 @router.get("/artifacts", summary="List a job's artifacts", response_model=Page[Artifact], responses=ERRORS(404))
@@ -49,37 +52,43 @@ def download(
     range: Range = None,
     if_range: IfRange = None,
     if_none_match: IfNoneMatch = None,
+    direct: Direct = True,
 ) -> Response:
     """The bytes, always as an attachment. One byte range at most; several are answered with the whole."""
     state = state_of(request)
     with state.db.read() as tx:
         item = get_artifact(tx, caller.project_id, job_id, path, attempt=attempt)
     filename = item.path.rpartition("/")[2]
-    return answer(request, state.store, Described(item.sha256, item.size, item.media_type, filename))
+    return answer(request, state.store, Described(item.sha256, item.size, item.media_type, filename), may_redirect=direct)
 
 
 @router.get(
     "/archive",
-    summary="Download all artifacts as a tar",
+    summary="Download all artifacts as one file",
     response_class=Response,
-    responses={**ERRORS(404), **_KNOWN, 200: {"content": _TAR, "description": "the tar; its length is told in advance"}},
+    responses={**ERRORS(404), **_KNOWN, 200: {"content": _ARCHIVES, "description": "the archive; its length is told in advance"}},
 )
 def download_archive(
-    request: Request, caller: Reader, job_id: JobId, attempt: OfAttempt = None, if_none_match: IfNoneMatch = None
+    request: Request,
+    caller: Reader,
+    job_id: JobId,
+    attempt: OfAttempt = None,
+    if_none_match: IfNoneMatch = None,
+    format: Annotated[Literal["tar", "zip"], Query()] = "tar",
 ) -> Response:
-    """An uncompressed tar of `<job id>/<path>`, made while it is sent; the same artifacts give the same bytes."""
+    """`<job id>/<path>` of every artifact, not compressed, made while it is sent; the same artifacts give the same bytes."""
     state = state_of(request)
     with state.db.read() as tx:
         items = all_artifacts(tx, caller.project_id, job_id, attempt=attempt)
     if not items:
         raise NotFound("this job has no artifacts yet")
-    archive = Archive(state.store, job_id, items)
+    archive = _FORMATS[format](state.store, job_id, items)
     if etag_matches(if_none_match, archive.etag):
         return not_modified(archive.etag)
     headers = {
         "ETag": archive.etag,
         "Accept-Ranges": "none",
         "Cache-Control": "private, no-cache",
-        "Content-Disposition": f'attachment; filename="{job_id}.tar"',
+        "Content-Disposition": f'attachment; filename="{job_id}.{archive.suffix}"',
     }
-    return StreamedBytes(archive, archive.size, headers=headers, media_type="application/x-tar")
+    return StreamedBytes(archive, archive.size, headers=headers, media_type=archive.media_type)

@@ -16,7 +16,7 @@ from api.respond import json_response
 from api.routes.artifacts import DOWNLOAD, IfNoneMatch, IfRange, Range
 from api.routes.datasets import DatasetName, Version, wanted
 from api.strict_route import StrictRoute
-from api.transfer.download import Described, answer
+from api.transfer.download import Described, Direct, answer
 from api.transfer.upload import receive_whole
 from core.access.keys import Caller
 from core.artifacts.artifacts import MEDIA_TYPES, get_artifact
@@ -84,13 +84,14 @@ def download_file(
     range: Range = None,
     if_range: IfRange = None,
     if_none_match: IfNoneMatch = None,
+    direct: Direct = True,
 ) -> Response:
     """The bytes, always as an attachment. One byte range at most; several are answered with the whole."""
     state = state_of(request)
     with state.db.read() as tx:
         item = get_file(tx, caller.project_id, name, wanted(version), path)
     media_type = MEDIA_TYPES.get(PurePosixPath(path).suffix.lower(), "application/octet-stream")
-    return answer(request, state.store, Described(item.sha256, item.size, media_type, path.rpartition("/")[2]))
+    return answer(request, state.store, Described(item.sha256, item.size, media_type, path.rpartition("/")[2]), may_redirect=direct)
 
 
 @router.get("/versions/{version}/profile", summary="What the validation found, as JSON", response_class=Response, responses=DOWNLOAD)
@@ -119,7 +120,7 @@ def _found(request: Request, caller: Caller, name: str, version: str, *, path: s
         if found.job_id is None:
             raise NotFound(f"{name}@{found.number} has not been validated yet")
         item = get_artifact(tx, caller.project_id, found.job_id, path)
-    response = answer(request, state.store, Described(item.sha256, item.size, media_type, path))
+    response = answer(request, state.store, Described(item.sha256, item.size, media_type, path), may_redirect=False)
     response.headers["Content-Disposition"] = "inline"
     return response
 

@@ -12,7 +12,7 @@ from api.idempotent import Answer, IdempotencyKey, once
 from api.openapi import body_of
 from api.respond import json_response
 from api.strict_route import StrictRoute
-from api.transfer.download import PART_OR_WHOLE, Described, answer
+from api.transfer.download import PART_OR_WHOLE, Described, Direct, answer
 from core.access.keys import Caller
 from core.artifacts.uploads import require_uploads
 from core.manifest import ManifestFile
@@ -181,12 +181,15 @@ def download_file(
     range: Annotated[str | None, Header(description="one byte range, such as `bytes=1000-`")] = None,
     if_range: Annotated[str | None, Header(description="the entity tag that the first part of a resumed download had")] = None,
     if_none_match: Annotated[str | None, Header(description="entity tags that the caller has already")] = None,
+    direct: Direct = True,
 ) -> Response:
     """The bytes, always as an attachment. One byte range at most; several are answered with the whole."""
     state = state_of(request)
     with state.db.read() as tx:
         item = get_file(tx, caller.project_id, name, version, path)
-    return answer(request, state.store, Described(item.sha256, item.size, item.media_type, item.path.rpartition("/")[2]))
+    return answer(
+        request, state.store, Described(item.sha256, item.size, item.media_type, item.path.rpartition("/")[2]), may_redirect=direct
+    )
 
 
 @router.get("/{name}/compare", summary="Compare two versions", response_model=ModelComparison, responses=ERRORS(404))

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Header, Path, Request, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from api.deps import ApiState, AttemptId, JsonBody, LeaseToken, ManifestBody, Offset, RawBody, Sha256, Size, parse, state_of
@@ -10,6 +10,7 @@ from api.errors import ERRORS
 from api.openapi import body_of, bytes_body
 from api.respond import json_response
 from api.strict_route import StrictRoute
+from api.transfer.direct import direct_put, take_over
 from api.transfer.download import PART_OR_WHOLE, Described, answer
 from api.transfer.upload import receive
 from core.artifacts.artifacts import commit_artifacts
@@ -25,7 +26,7 @@ from core.metrics.append import append
 from core.output.append import MAX_APPEND, append_log
 from core.wire.base import Page, UploadReply, page_of
 from core.wire.jobs import Artifact, Checkpoint
-from core.wire.worker import ArtifactsRequest, CheckpointRequest, EventRequest, LogReply, MetricsRequest
+from core.wire.worker import ArtifactsRequest, CheckpointRequest, EventRequest, LogReply, MetricsRequest, UploadStatus
 
 router = APIRouter(prefix="/worker/attempts/{attempt_id}", tags=["worker"], route_class=StrictRoute)
 
@@ -115,16 +116,41 @@ def _note_blob(state: ApiState, attempt_id: str, token: str, sha256: str, size: 
         note_blob(tx, sha256, size, state.clock.now())
 
 
-@router.get("/blobs/{sha256}/upload", summary="How much of an object is uploaded", response_model=UploadReply, responses=ERRORS(409))
-def get_upload(request: Request, attempt_id: AttemptId, sha256: Sha256, token: LeaseToken) -> Response:
-    """`offset` counts bytes that are durable: go on from there."""
+@router.get("/blobs/{sha256}/upload", summary="How much of an object is uploaded", response_model=UploadStatus, responses=ERRORS(409))
+def get_upload(
+    request: Request,
+    attempt_id: AttemptId,
+    sha256: Sha256,
+    token: LeaseToken,
+    size: Annotated[int | None, Query(ge=0, le=2**53, description="asks whether an object of so many bytes may be put directly")] = None,
+) -> Response:
+    """`offset` counts bytes that are durable: go on from there. With `size`, `direct` says where all may be put at once."""
     state = state_of(request)
     with state.db.begin() as tx:
         fence(tx, attempt_id, token)
-        size = blob_size(tx, sha256)
-    if size is not None:
-        return json_response(UploadReply(offset=size, is_complete=True))
-    return json_response(UploadReply(offset=state.store.durable_offset(UploadKey(attempt_id, sha256)), is_complete=False))
+        known = blob_size(tx, sha256)
+    if known is not None:
+        return json_response(UploadReply(offset=known, is_complete=True))
+    key = UploadKey(attempt_id, sha256)
+    offset = state.store.durable_offset(key)
+    if size is None or offset:
+        return json_response(UploadReply(offset=offset, is_complete=False))
+    return json_response(UploadStatus(offset=0, is_complete=False, direct=direct_put(state.store, key, size)))
+
+
+@router.post(
+    "/blobs/{sha256}/adopt", summary="Take over an object that was put directly", response_model=UploadReply, responses=ERRORS(409)
+)
+async def adopt_blob(request: Request, attempt_id: AttemptId, sha256: Sha256, size: Size, token: LeaseToken) -> Response:
+    """Reads it back, and counts it as uploaded when size and SHA-256 are right; else 422, and its bytes are dropped.
+
+    409 `blob_missing` when nothing was put, or somebody has taken it over meanwhile: ask how much is uploaded.
+    """
+    state = state_of(request)
+    if not await run_in_threadpool(_has_blob, state, attempt_id, token, sha256, size):
+        await take_over(state.store, UploadKey(attempt_id, sha256), size)
+        await run_in_threadpool(_note_blob, state, attempt_id, token, sha256, size)
+    return json_response(UploadReply(offset=size, is_complete=True))
 
 
 @router.get(
@@ -134,13 +160,18 @@ def get_upload(request: Request, attempt_id: AttemptId, sha256: Sha256, token: L
     responses={**ERRORS(404, 409, 416), **PART_OR_WHOLE},
 )
 def get_blob(
-    request: Request, attempt_id: AttemptId, sha256: Sha256, token: LeaseToken, range: Annotated[str | None, Header()] = None
+    request: Request,
+    attempt_id: AttemptId,
+    sha256: Sha256,
+    token: LeaseToken,
+    range: Annotated[str | None, Header()] = None,
+    direct: Annotated[bool, Query(description="whether a store that can may be named in a 307")] = True,
 ) -> Response:
     """Objects of the job's checkpoints, of the package that it starts from and of its datasets; one byte range at most."""
     state = state_of(request)
     with state.db.begin() as tx:
         size = readable_size(tx, fence(tx, attempt_id, token), sha256)
-    return answer(request, state.store, Described(sha256, size, "application/octet-stream", sha256))
+    return answer(request, state.store, Described(sha256, size, "application/octet-stream", sha256), may_redirect=direct)
 
 
 @router.post(

@@ -79,7 +79,7 @@ def get_model_blob(
     state = state_of(request)
     with state.db.begin() as tx:
         size = readable_by_batch(tx, batch_id, token, sha256)
-    return answer(request, state.store, Described(sha256, size, "application/octet-stream", sha256))
+    return answer(request, state.store, Described(sha256, size, "application/octet-stream", sha256), may_redirect=False)
 
 
 @router.post(

@@ -113,7 +113,8 @@ def claim_job(request: Request, caller: WorkerKey, body: JsonBody) -> Response:
     state = state_of(request)
     wanted = parse(ClaimRequest, body)
     with state.db.begin() as tx:
-        claimed = claim(tx, request=wanted, ttl_seconds=state.settings.lease_ttl_seconds, now=state.clock.now())
+        ttl = state.settings.lease_ttl_seconds
+        claimed = claim(tx, request=wanted, ttl_seconds=ttl, now=state.clock.now(), vault=state.vault)
         hit("claim.before_commit")
     hit("claim.after_commit")
     if claimed is None:

@@ -1,7 +1,8 @@
-"""A tar of artifacts, made while it is sent: nothing is stored, and its length is known before the first byte."""
+"""Artifacts as one archive, made while it is sent: nothing is stored, memory is flat, and its length is known before the first byte."""
 
 import hashlib
 import tarfile
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Sequence
 
 from core.artifacts.store import ByteStore, Reader
@@ -11,28 +12,29 @@ _BLOCK = tarfile.BLOCKSIZE
 _END = bytes(2 * _BLOCK)
 
 
-class Archive:
-    """The chunks of an uncompressed tar: ``<folder>/<path>`` for each artifact. The same artifacts give the same bytes."""
+class Archive(ABC):
+    """The chunks of an archive of ``<folder>/<path>`` for each artifact, uncompressed. The same artifacts give the same bytes."""
+
+    suffix: str
+    media_type: str
 
     def __init__(self, store: ByteStore, folder: str, items: Sequence[Artifact]) -> None:
         self._store = store
-        self._items = items
-        self._headers = [_header(f"{folder}/{item.path}", item.size) for item in items]
+        self._members = [(f"{folder}/{item.path}", item) for item in items]
         self._open: Reader | None = None
         self._chunks = self._generate()
 
     @property
+    @abstractmethod
     def size(self) -> int:
-        return sum(len(header) + item.size + _padding(item.size) for header, item in zip(self._headers, self._items, strict=True)) + len(
-            _END
-        )
+        """Bytes of the whole archive."""
 
     @property
     def etag(self) -> str:
         digest = hashlib.sha256()
-        for header, item in zip(self._headers, self._items, strict=True):
-            digest.update(header + bytes.fromhex(item.sha256))
-        return f'"tar-{digest.hexdigest()}"'
+        for name, item in self._members:
+            digest.update(f"{name}\0{item.size}\0{item.sha256}\0".encode())
+        return f'"{self.suffix}-{digest.hexdigest()}"'
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -45,12 +47,27 @@ class Archive:
         if self._open is not None:
             self._open.close()
 
+    @abstractmethod
+    def _generate(self) -> Generator[bytes, None, None]: ...
+
+    def _bytes_of(self, item: Artifact) -> Iterator[bytes]:
+        self._open = self._store.read(item.sha256, 0, item.size)
+        return self._open
+
+
+class TarArchive(Archive):
+    suffix = "tar"
+    media_type = "application/x-tar"
+
+    @property
+    def size(self) -> int:
+        return sum(len(_header(name, item.size)) + item.size + -item.size % _BLOCK for name, item in self._members) + len(_END)
+
     def _generate(self) -> Generator[bytes, None, None]:
-        for header, item in zip(self._headers, self._items, strict=True):
-            yield header
-            self._open = self._store.read(item.sha256, 0, item.size)
-            yield from self._open
-            if padding := _padding(item.size):
+        for name, item in self._members:
+            yield _header(name, item.size)
+            yield from self._bytes_of(item)
+            if padding := -item.size % _BLOCK:
                 yield bytes(padding)
         yield _END
 
@@ -59,7 +76,3 @@ def _header(name: str, size: int) -> bytes:
     info = tarfile.TarInfo(name)  # an ordinary file of nobody, from 1970
     info.size = size
     return info.tobuf(tarfile.PAX_FORMAT)
-
-
-def _padding(size: int) -> int:
-    return -size % _BLOCK

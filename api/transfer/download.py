@@ -6,10 +6,10 @@ from base64 import b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 from urllib.parse import quote
 
-from fastapi import Request, Response
+from fastapi import Query, Request, Response
 from starlette.types import Receive, Scope, Send
 
 from api.errors import problem, request_id_of
@@ -24,7 +24,10 @@ _BYTES: dict[str, Any] = {"application/octet-stream": {"schema": {"type": "strin
 PART_OR_WHOLE: dict[int | str, dict[str, Any]] = {
     200: {"content": _BYTES, "description": "the bytes; their SHA-256 is the entity tag and in Repr-Digest"},
     206: {"content": _BYTES, "description": "the part that was asked for"},
+    307: {"description": "the store has the bytes, for a few minutes at `Location`; the API key is not for it"},
 }
+
+Direct = Annotated[bool, Query(description="whether a store that can may be named in a 307, instead of bytes")]
 
 # Of their own: a slow disk must not keep the threads that answer requests.
 _readers = ThreadPoolExecutor(max_workers=16, thread_name_prefix="bytes")
@@ -60,13 +63,19 @@ class Described:
         }
 
 
-def answer(request: Request, store: ByteStore, item: Described) -> Response:
-    """The response to a GET or HEAD of ``item``; opens the object, so call it in a thread."""
+def answer(request: Request, store: ByteStore, item: Described, *, may_redirect: bool) -> Response:
+    """The response to a GET or HEAD of ``item``; opens the object, so call it in a thread.
+
+    Where the store can, a GET is sent to it, unless it has an If-Range: the store does not know our entity tags.
+    """
     headers = item.headers()
     if etag_matches(request.headers.get("if-none-match"), item.etag):
         return Response(None, 304, headers={name: headers[name] for name in ("ETag", "Cache-Control")})
     if request.method == "HEAD":
         return _head(headers, item)
+    if may_redirect and store.direct is not None and "if-range" not in request.headers:
+        url = store.direct.download_url(item.sha256, media_type=item.media_type, disposition=headers["Content-Disposition"])
+        return Response(None, 307, headers={"Location": url, "Cache-Control": "no-store"})
     try:
         span = wanted_span(request.headers, item.etag, item.size)
     except RangeNotSatisfiable:

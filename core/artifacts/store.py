@@ -1,25 +1,31 @@
 """The byte store: whole objects under their SHA-256, and uploads on their way to become one.
 
-A port and its folder. Names are digests and ids that the ledger made, never strings that a user chose.
+A port and its folder; ``core/artifacts/s3_store.py`` is the same in a bucket. Names are digests and ids that the ledger
+made, never strings that a user chose.
 """
 
 import contextlib
-import errno
-import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, Self
 
-from core.artifacts.upload import Digests, Upload, UploadKey
-from core.errors import StorageFull
+from core.artifacts.staging import RESERVE, Staging
+from core.artifacts.upload import Upload, UploadKey
 from core.ids import new_id
 from core.manifest import fsync
 
 CHUNK = 1 << 20  # bytes of one read; 64 KiB reads serve a 256 MB download a third slower
-RESERVE = 0.05  # of the disk: uploads stop here, so that the ledger beside them can still write
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def check_sha256(sha256: str) -> str:
+    """The digest itself; ValueError for anything else, so that no other string becomes a name in a store."""
+    if not _SHA256.fullmatch(sha256):
+        raise ValueError("not a SHA-256")
+    return sha256
 
 
 class Reader(Protocol):
@@ -30,8 +36,39 @@ class Reader(Protocol):
     def close(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class DirectUpload:
+    """One PUT straight to where the bytes lie. The URL is a secret while it lasts, and all of ``headers`` must be sent with it."""
+
+    url: str
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class DirectTransfers(Protocol):
+    """What a store offers beside the port when others may reach it: bytes that do not pass through the service."""
+
+    def download_url(self, sha256: str, *, media_type: str, disposition: str) -> str:
+        """Where a GET of the object is answered, for a few minutes, with these Content-Type and Content-Disposition."""
+
+    def upload_to(self, key: UploadKey, size: int) -> DirectUpload | None:
+        """Where a whole object of ``size`` bytes may be put; None for a size that one PUT cannot have."""
+
+    def adopt(self, key: UploadKey, size: int) -> None:
+        """Makes an object of what was put there, once its size and SHA-256 were found right.
+
+        BlobMissing when nothing was put; DigestMismatch, and the bytes are dropped, when it is something else.
+        """
+
+
 class ByteStore(Protocol):
-    """What the service asks of a place for bytes. Objects never change: a digest names the same bytes for ever."""
+    """What the service asks of a place for bytes. Objects never change: a digest names the same bytes for ever.
+
+    A store that others reach over a network raises Unavailable while it does not answer.
+    """
+
+    @property
+    def direct(self) -> DirectTransfers | None:
+        """None where every byte passes through the service."""
 
     def durable_offset(self, key: UploadKey) -> int:
         """Bytes of an unfinished upload that would survive a power cut; 0 when there is none."""
@@ -57,53 +94,24 @@ class ByteStore(Protocol):
 class FolderStore:
     """A folder of a local file system: ``sha256/ab/cd/<digest>`` and ``staging/<owner>.<digest>``."""
 
+    direct = None
+
     def __init__(self, root: Path, *, reserve: float = RESERVE) -> None:
         self._objects = root / "sha256"
-        self._staging = root / "staging"
-        self.reserve = reserve
-        self._digests = Digests()
-        for folder in (self._objects, self._staging):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._objects.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.staging = Staging(root / "staging", self._publish, reserve=reserve)
 
     def path(self, sha256: str) -> Path:
-        if not _SHA256.fullmatch(sha256):
-            raise ValueError("not a SHA-256")
-        return self._objects / sha256[:2] / sha256[2:4] / sha256
+        return self._objects / check_sha256(sha256)[:2] / sha256[2:4] / sha256
 
     def durable_offset(self, key: UploadKey) -> int:
-        path = self._staging / key.name
-        try:
-            fsync(path)
-            return path.stat().st_size
-        except FileNotFoundError:
-            return 0
+        return self.staging.durable_offset(key)
 
-    @contextlib.contextmanager
-    def upload(self, key: UploadKey, size: int) -> Iterator[Upload]:
-        path = self._staging / key.name
-        with storage_errors(), Upload.open(path, key, size, self._digests) as upload:
-            self._check_space(size - upload.offset)
-            yield upload
-            if upload.is_whole:
-                upload.check_digest()
-                self._publish(path, key.sha256)
+    def upload(self, key: UploadKey, size: int) -> contextlib.AbstractContextManager[Upload]:
+        return self.staging.upload(key, size)
 
     def put(self, chunks: Iterable[bytes], *, keeps_reserve: bool = False) -> str:
-        path = self._staging / f"{new_id('put')}.part"
-        digest = hashlib.sha256()
-        try:
-            with storage_errors(), path.open("xb") as file:
-                for chunk in chunks:
-                    if keeps_reserve:
-                        self._check_space(len(chunk))
-                    digest.update(chunk)
-                    file.write(chunk)
-                file.flush()
-                os.fsync(file.fileno())
-                self._publish(path, digest.hexdigest())
-        finally:
-            path.unlink(missing_ok=True)
-        return digest.hexdigest()
+        return self.staging.put(chunks, keeps_reserve=keeps_reserve)
 
     def has(self, sha256: str) -> bool:
         return self.path(sha256).is_file()
@@ -113,7 +121,7 @@ class FolderStore:
 
     def delete(self, sha256: str, *, older_than: float) -> bool:
         # Set aside first, then looked at: an upload of the same bytes may have finished since the caller decided.
-        aside = self._staging / f"{sha256}.{new_id('del')}"
+        aside = self.staging.folder / f"{sha256}.{new_id('del')}"
         try:
             if self.path(sha256).stat().st_mtime >= older_than:
                 return False
@@ -127,10 +135,7 @@ class FolderStore:
         return True
 
     def sweep(self, *, older_than: float) -> Iterator[str]:
-        for path in self._staging.iterdir():
-            with contextlib.suppress(FileNotFoundError):
-                if path.stat().st_mtime < older_than:
-                    path.unlink()
+        self.staging.sweep(older_than=older_than)
         for path in self._objects.glob("??/??/*"):
             with contextlib.suppress(FileNotFoundError):
                 if path.stat().st_mtime < older_than:
@@ -145,11 +150,6 @@ class FolderStore:
         path.rename(target)
         for folder in (target.parent, *(folder.parent for folder in fresh)):
             fsync(folder)
-
-    def _check_space(self, num_bytes: int) -> None:
-        disk = os.statvfs(self._staging)
-        if disk.f_bavail * disk.f_frsize - num_bytes < self.reserve * disk.f_blocks * disk.f_frsize:
-            raise StorageFull(f"the store keeps {self.reserve:.0%} of its disk free and has no room for {num_bytes} more bytes")
 
 
 class _FolderReader:
@@ -176,14 +176,3 @@ class _FolderReader:
 
     def close(self) -> None:
         self._file.close()
-
-
-@contextlib.contextmanager
-def storage_errors() -> Iterator[None]:
-    """A full disk or quota becomes StorageFull; every other OSError stays what it is."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise StorageFull from error
-        raise

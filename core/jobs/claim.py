@@ -4,6 +4,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Double, bindparam, insert, select
 
+from core.access.project_secrets import open_secrets
+from core.access.vault import Vault
 from core.artifacts.artifacts import model_source
 from core.artifacts.checkpoints import sources_for
 from core.datasets.sources import dataset_sources
@@ -18,6 +20,7 @@ from core.jobs.leases import lease_sha256, new_lease_token
 from core.jobs.transitions import create_attempt, move_job
 from core.models.references import version_source
 from core.recipes import parse_spec
+from core.recipes.script import ScriptSpec
 from core.spec import JobModel, JobSpec, NamedModel
 from core.states import JobState
 from core.wire.worker import Claim, ClaimRequest, ModelSource
@@ -36,10 +39,10 @@ _ONE_MORE = jobs.c.num_attempts + 1
 _QUEUED = frozenset({JobState.QUEUED})
 
 
-def claim(tx: Connection, *, request: ClaimRequest, ttl_seconds: float, now: datetime) -> Claim | None:
+def claim(tx: Connection, *, request: ClaimRequest, ttl_seconds: float, now: datetime, vault: Vault | None = None) -> Claim | None:
     """A new attempt of the first job that fits, on the first of the offered devices; None when nothing fits.
 
-    A draining worker gets nothing. NotFound for a worker that never registered.
+    ``vault`` opens the secrets that a script names. A draining worker gets nothing. NotFound for a worker that never registered.
     """
     worker = tx.execute(_WORKER, {"worker": request.worker_id}).one_or_none()
     if worker is None:
@@ -50,7 +53,10 @@ def claim(tx: Connection, *, request: ClaimRequest, ttl_seconds: float, now: dat
     job = tx.execute(_CANDIDATE, {"num_devices": len(devices), "kind": worker.accelerator}).one_or_none()
     if job is None:
         return None
-    return _grant(tx, job, request.worker_id, worker.name, devices=devices[: job.devices_per_node], ttl_seconds=ttl_seconds, now=now)
+    granted = _grant(tx, job, request.worker_id, worker.name, devices=devices[: job.devices_per_node], ttl_seconds=ttl_seconds, now=now)
+    if isinstance(granted.spec, ScriptSpec) and granted.spec.secrets:
+        return granted.model_copy(update={"secrets": open_secrets(tx, vault, job.project_id, granted.spec.secrets)})
+    return granted
 
 
 def _grant(

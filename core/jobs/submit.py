@@ -5,13 +5,17 @@ from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, insert, select, text
 
+from core.access.project_secrets import require_secrets
+from core.artifacts.uploads import require_uploads
 from core.datasets.resolve import note_reads, resolve_datasets
 from core.db.tables import job_labels, jobs
 from core.errors import InvalidInput, NotAvailable, Problem, TooManyQueued
 from core.ids import new_id
 from core.jobs.journal import Entry
 from core.jobs.transitions import create_job
+from core.manifest import ManifestFile
 from core.models.references import find_base_version, note_models, settled
+from core.recipes.script import ScriptSpec, UploadedCode
 from core.spec import JobModel, JobSpec
 from core.states import JobState
 
@@ -24,6 +28,8 @@ def check_available(spec: JobSpec) -> None:
     problems = []
     if spec.resources.nodes > 1:
         problems.append(Problem("/resources/nodes", "jobs on more than one node are not available yet", "not_available"))
+    if isinstance(spec, ScriptSpec) and spec.isolation == "strict":
+        problems.append(Problem("/isolation", "no worker of this version offers strict isolation", "not_available"))
     if problems:
         raise NotAvailable(problems=problems)
 
@@ -31,11 +37,13 @@ def check_available(spec: JobSpec) -> None:
 def submit(tx: Connection, *, project_id: str, spec: JobSpec, now: datetime, max_queued: int) -> str:
     """Stores the job, queued, and answers its id.
 
-    NotAvailable as ``check_available``; InvalidInput when ``base_model`` names no finished job or model of this project, or a
-    dataset is named that it has not or that is not ready; TooManyQueued when the project has ``max_queued`` queued jobs.
+    NotAvailable as ``check_available``; InvalidInput when ``base_model`` names no finished job or model of this project, a
+    dataset is named that it has not or that is not ready, or ``code`` is an archive that it has not uploaded; TooManyQueued
+    when the project has ``max_queued`` queued jobs.
     """
     check_available(spec)
     check_base_model(tx, project_id, spec)
+    check_script(tx, project_id, spec)
     spec, reads = resolve_datasets(tx, project_id, spec, lock=True)
     base = find_base_version(tx, project_id, spec)
     spec = settled(spec, base)
@@ -72,3 +80,12 @@ def check_base_model(tx: Connection, project_id: str, spec: JobSpec) -> None:
         raise InvalidInput(problems=[Problem("/base_model/job", "there is no such job", "not_found")])
     if state != JobState.SUCCEEDED:
         raise InvalidInput(problems=[Problem("/base_model/job", f"the job is {state}; only a succeeded one has a model", "not_succeeded")])
+
+
+def check_script(tx: Connection, project_id: str, spec: JobSpec) -> None:
+    """InvalidInput unless this project has uploaded the archive that ``code`` names, and has every secret."""
+    if isinstance(spec, ScriptSpec) and isinstance(spec.code, UploadedCode):
+        archive = ManifestFile(path="code", size=spec.code.size, sha256=spec.code.sha256)
+        require_uploads(tx, project_id, [archive], pointer="/code")
+    if isinstance(spec, ScriptSpec) and spec.secrets:
+        require_secrets(tx, project_id, spec.secrets)

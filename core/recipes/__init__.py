@@ -5,12 +5,16 @@ from typing import Annotated, Any, get_args
 from pydantic import Field, TypeAdapter, ValidationError
 
 from core.errors import InvalidInput, Problem
+from core.recipes.batch_prediction import BatchPredictionSpec
 from core.recipes.causal_language_modeling import CausalLanguageModelingSpec
 from core.recipes.dataset_preparation import DatasetPreparationSpec
 from core.recipes.dataset_validation import DatasetValidationSpec
 from core.recipes.image_classification import ImageClassificationSpec
 from core.recipes.masked_language_modeling import MaskedLanguageModelingSpec
+from core.recipes.model_evaluation import ModelEvaluationSpec
+from core.recipes.model_export import ModelExportSpec
 from core.recipes.recommendation import RecommendationSpec
+from core.recipes.script import ScriptSpec
 from core.recipes.scripted import ScriptedSpec
 from core.recipes.speech_recognition import SpeechRecognitionSpec
 from core.recipes.tabular import TabularSpec
@@ -19,11 +23,15 @@ from core.recipes.token_classification import TokenClassificationSpec
 from core.spec import JobSpec
 
 AnyJobSpec = Annotated[
-    CausalLanguageModelingSpec
+    BatchPredictionSpec
+    | CausalLanguageModelingSpec
     | DatasetPreparationSpec
     | DatasetValidationSpec
     | ImageClassificationSpec
+    | ModelEvaluationSpec
+    | ModelExportSpec
     | RecommendationSpec
+    | ScriptSpec
     | ScriptedSpec
     | SpeechRecognitionSpec
     | TabularSpec

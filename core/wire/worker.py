@@ -7,7 +7,7 @@ from pydantic import Field, StringConstraints
 from core.manifest import Manifest, ManifestFile
 from core.recipes import AnyJobSpec
 from core.states import Control, Reason
-from core.wire.base import Instant, WireModel, WireRequest
+from core.wire.base import Instant, UploadReply, WireModel, WireRequest
 from core.wire.jobs import Progress
 
 NodeName = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._-]+$")]
@@ -97,6 +97,7 @@ class Claim(WireModel):
     checkpoints: tuple[CheckpointSource, ...] = Field(default=(), description="newest first")
     base_model: ModelSource | None = None
     datasets: dict[str, ContentSource] = Field(default={}, description="the named datasets of the spec, by channel")
+    secrets: dict[str, str] = Field(default={}, repr=False, description="values of the secrets that the spec names; those there are")
     seconds_left: float | None = Field(default=None, description="of timeout_seconds, counted over all attempts")
 
 
@@ -137,6 +138,17 @@ class MetricsRequest(WireRequest):
 class LogReply(WireModel):
     next_offset: int
     is_truncated: bool = False
+
+
+class DirectPut(WireModel):
+    """One PUT of a whole object straight to where the bytes lie, with exactly these headers and no other credential."""
+
+    url: str
+    headers: dict[str, str] = {}
+
+
+class UploadStatus(UploadReply):
+    direct: DirectPut | None = Field(default=None, description="set where the bytes need not pass through the service")
 
 
 class CheckpointRequest(WireRequest):

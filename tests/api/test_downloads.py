@@ -1,4 +1,4 @@
-"""Downloads over HTTP: whole, in part, not at all, as a tar; with digests that can be checked and names that cannot escape."""
+"""Downloads over HTTP: whole, in part, not at all, as an archive; with digests that can be checked and names that cannot escape."""
 
 import hashlib
 import http.client
@@ -6,6 +6,7 @@ import io
 import os
 import tarfile
 import time
+import zipfile
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
@@ -151,6 +152,43 @@ def test_an_archive_carries_names_that_are_long_or_not_ascii(served: Served) -> 
     assert answer.headers["content-length"] == str(len(answer.content))
     with tarfile.open(fileobj=io.BytesIO(answer.content)) as tar:
         assert tar.getnames() == [f"{shipper.job_id}/{path}"]
+
+
+@pytest.mark.parametrize("limit", [zipfile.ZIP64_LIMIT, 1_000])
+def test_an_archive_is_a_zip_of_known_length(shipper: Shipper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    """With the low limit every large entry, every offset behind it and the end need their zip64 records."""
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", limit)
+    answer = shipper.get("archive?format=zip")
+    assert answer.status_code == 200
+    assert answer.headers["content-length"] == str(len(answer.content))
+    assert answer.headers["content-type"] == "application/zip"
+    assert answer.headers["content-disposition"] == f'attachment; filename="{shipper.job_id}.zip"'
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.testzip() is None
+        assert sorted(archive.namelist()) == sorted(f"{shipper.job_id}/{path}" for path in FILES)
+        assert all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())
+        for path, data in FILES.items():
+            assert archive.read(f"{shipper.job_id}/{path}") == data
+    again = shipper.get("archive?format=zip", headers={"If-None-Match": answer.headers["etag"]})
+    assert again.status_code == 304
+    assert shipper.get("archive?format=tar").headers["etag"] != answer.headers["etag"]
+
+
+@pytest.mark.parametrize("limit", [3, 3_000])
+def test_a_zip_tells_its_length_when_there_are_too_many_files_for_the_old_format(
+    served: Served, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", limit)
+    shipper = Shipper(served)
+    shipper.hand_over(files={f"part-{number}": str(number).encode() for number in range(5)})
+    answer = shipper.get("archive?format=zip")
+    assert answer.headers["content-length"] == str(len(answer.content))
+    assert (b"PK\x06\x06" in answer.content) == (limit == 3)
+
+
+def test_an_archive_of_another_format_is_refused(shipper: Shipper) -> None:
+    refused = shipper.get("archive?format=rar")
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/query/format")
 
 
 def test_a_job_without_artifacts_has_no_archive(served: Served) -> None:

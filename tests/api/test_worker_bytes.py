@@ -24,9 +24,9 @@ def nearly_full(served: Served) -> Iterator[None]:
     """The store finds less free than it must keep: the whole disk is its reserve."""
     store = served.state.store
     assert isinstance(store, FolderStore)
-    store.reserve = 1.0
+    store.staging.reserve = 1.0
     yield
-    store.reserve = 0.0
+    store.staging.reserve = 0.0
 
 
 @pytest.fixture

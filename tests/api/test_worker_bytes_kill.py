@@ -7,11 +7,14 @@ from contextlib import closing
 from pathlib import Path
 
 import httpx2
+import pytest
 
 from core.wire.base import UploadReply
 from tests.api.serving import SPEC
 from tests.api.shipping import sha256_of
 from tests.api.test_process import ApiProcess
+from tests.bed.proxy import Proxy
+from tests.bed.servers import Servers
 from tests.bed.waiting import until
 from trainyard.retrying import RetryPolicy
 from trainyard.settings import ClientSettings
@@ -22,12 +25,13 @@ DATA = os.urandom(24 << 20)
 SHA = sha256_of(DATA)
 
 
-def test_promise_19_an_upload_survives_a_kill_of_the_server(sqlite_url: str, tmp_path: Path) -> None:
-    api = ApiProcess(sqlite_url, tmp_path)
+@pytest.mark.parametrize("kind", ["folder", "bucket"])
+def test_promise_19_an_upload_survives_a_kill_of_the_server(sqlite_url: str, servers: Servers, tmp_path: Path, kind: str) -> None:
+    api = ApiProcess(sqlite_url, tmp_path, **(servers.s3.new_bucket().environment() if kind == "bucket" else {}))
     admin, worker = api.key(), api.key("worker")
     first = api.serve()
     try:
-        attempt, lease = _claimed(api, admin, worker)
+        attempt, lease = claimed(api, admin, worker)
         head = f"PUT {attempt}/blobs/{SHA}?offset=0&size={len(DATA)} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
         head += f"Authorization: Bearer {lease}\r\nContent-Length: {len(DATA)}\r\n\r\n"
         sent = 16 << 20
@@ -52,12 +56,41 @@ def test_promise_19_an_upload_survives_a_kill_of_the_server(sqlite_url: str, tmp
             assert http.post(f"{attempt}/artifacts", json={"manifest": manifest}).status_code == 200
         with api.client(admin) as http:
             job_id = http.get("/v1/jobs").json()["data"][0]["id"]
-            assert sha256_of(http.get(f"/v1/jobs/{job_id}/artifacts/model.pt2").content) == SHA
+            assert sha256_of(http.get(f"/v1/jobs/{job_id}/artifacts/model.pt2?direct=false").content) == SHA
     finally:
         second.stop()
 
 
-def _claimed(api: ApiProcess, admin: str, worker: str) -> tuple[str, str]:
+def test_promise_19_a_kill_between_the_last_byte_and_the_bucket_loses_nothing(sqlite_url: str, servers: Servers, tmp_path: Path) -> None:
+    bucket = servers.s3.new_bucket()
+    with Proxy(("127.0.0.1", servers.s3.port)) as slow, ThreadPoolExecutor(1) as pool:
+        api = ApiProcess(sqlite_url, tmp_path, **bucket.environment(s3_endpoint=f"http://127.0.0.1:{slow.port}"))
+        admin, worker = api.key(), api.key("worker")
+        first = api.serve()
+        try:
+            attempt, lease = claimed(api, admin, worker)
+            with slow.under(bytes_per_second=float(1 << 20)):
+                whole = {"offset": 0, "size": len(DATA)}
+                sending = pool.submit(api.client(lease).put, f"{attempt}/blobs/{SHA}", params=whole, content=DATA)
+                until(lambda: slow.num_connections > 0, within=30, what="the object is on its way to the bucket")
+                first.kill9()
+            with pytest.raises(httpx2.TransportError):
+                sending.result(30)
+        finally:
+            first.stop()
+        assert bucket.names() == []
+        second = api.serve()
+        try:
+            with api.client(lease) as http:
+                assert http.get(f"{attempt}/blobs/{SHA}/upload").json() == {"offset": len(DATA), "is_complete": False}
+                rest = http.put(f"{attempt}/blobs/{SHA}", params={"offset": len(DATA), "size": len(DATA)}, content=b"")
+                assert rest.json() == {"offset": len(DATA), "is_complete": True}
+        finally:
+            second.stop()
+        assert sha256_of(bucket.bytes_of(f"sha256/{SHA[:2]}/{SHA[2:4]}/{SHA}")) == SHA
+
+
+def claimed(api: ApiProcess, admin: str, worker: str) -> tuple[str, str]:
     """The URL and the lease token of a claimed attempt."""
     with api.client(admin) as http:
         assert http.post("/v1/jobs", json=SPEC).status_code == 201

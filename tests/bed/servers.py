@@ -10,6 +10,7 @@ from pathlib import Path
 from tests.bed.binaries import Source, find_postgres, find_redis
 from tests.bed.postgres import PostgresServer
 from tests.bed.redis import RedisServer
+from tests.bed.s3 import S3Server
 
 PREFIX = "ty-bed-"
 
@@ -36,6 +37,13 @@ class Servers:
         server.start()
         return server
 
+    @cached_property
+    def s3(self) -> S3Server:
+        """The session's S3-compatible store; everybody takes a bucket of their own."""
+        server = S3Server(self.home / "s3")
+        server.start()
+        return server
+
     def new_redis(self, *, socket: bool = False) -> RedisServer:
         """A Redis of the caller's own, running: it costs 10 ms and 4 MB, so nobody shares one."""
         server = RedisServer(find_redis(self.source), self.home / f"redis-{len(self._redises)}", socket=socket)
@@ -50,6 +58,8 @@ class Servers:
     def close(self) -> None:
         for server in self._redises:
             server.stop()
+        if "s3" in self.__dict__:
+            self.s3.stop()
         if "postgres" in self.__dict__:
             self.postgres.stop()
         shutil.rmtree(self.home, ignore_errors=True)

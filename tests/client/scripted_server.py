@@ -88,7 +88,7 @@ class ScriptedServer:
                 self.wfile.write(reply.body[: reply.cut_after])
                 self.close_connection = reply.cut_after is not None
 
-            do_GET = do_POST = do_DELETE = _serve
+            do_GET = do_POST = do_PUT = do_DELETE = _serve
 
             def log_message(self, format: str, *args: object) -> None:
                 pass

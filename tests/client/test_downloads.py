@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import pytest
 from core.wire.base import Page
 from core.wire.jobs import Artifact
 from tests.client.conftest import JOB
-from tests.client.scripted_server import Asked, Reply, ScriptedServer, json_reply, problem
+from tests.client.scripted_server import Asked, Reply, ScriptedServer, json_reply, problem, scripted_server
 from trainyard import Client
 from trainyard.errors import CannotConnect, DownloadFailed, UnsafePath
 
@@ -182,3 +182,63 @@ def test_promise_21_a_link_in_the_place_of_a_part_is_not_written_through(client:
     with pytest.raises(DownloadFailed, match="cannot write"):
         client.download(JOB, inner)
     assert victim.read_bytes() == b"precious"
+
+
+@pytest.fixture
+def store() -> Iterator[ScriptedServer]:
+    """The place where the bytes lie, on another origin; it records everything that it is told."""
+    with scripted_server() as recording:
+        yield recording
+
+
+def sent_to(store: ScriptedServer) -> Reply:
+    return Reply(307, b"", {"Location": f"{store.url}/bucket/object?X-Amz-Signature=abc&name=a%20b"})
+
+
+def test_promise_24_the_store_is_never_told_our_key(client: Client, server: ScriptedServer, store: ScriptedServer, tmp_path: Path) -> None:
+    offer(server, artifact("model.pt2"))
+    server.on("GET", f"{LIST}/model.pt2", sent_to(store))
+    store.on("GET", "/bucket/object", ranged(CONTENT, cut_at=[]))
+    assert client.download(JOB, tmp_path)[0].read_bytes() == CONTENT
+    (asked,) = store.asked
+    assert asked.query == {"X-Amz-Signature": ["abc"], "name": ["a b"]}
+    key = server.asked[0].headers["authorization"].removeprefix("Bearer ")
+    assert key
+    assert "authorization" not in asked.headers
+    assert "cookie" not in asked.headers
+    assert not [value for value in asked.headers.values() if key in value]
+
+
+@pytest.mark.parametrize("trouble", ["expired", "gone", "another address", "no address"])
+def test_where_the_store_does_not_serve_the_server_does(
+    client: Client, server: ScriptedServer, store: ScriptedServer, tmp_path: Path, trouble: str
+) -> None:
+    offer(server, artifact("model.pt2"))
+    place = {"gone": "http://127.0.0.1:1/x", "another address": "ftp://127.0.0.1/x", "no address": ""}.get(trouble)
+    redirect = sent_to(store) if place is None else Reply(307, b"", {"Location": place})
+    store.on("GET", "/bucket/object", Reply(403, b"<Error><Code>AccessDenied</Code></Error>"))
+    server.on("GET", f"{LIST}/model.pt2", redirect, ranged(CONTENT, cut_at=[]))
+    assert client.download(JOB, tmp_path)[0].read_bytes() == CONTENT
+    assert [asked.query for asked in server.requests("GET", f"{LIST}/model.pt2")] == [{}, {"direct": ["false"]}]
+
+
+def test_promise_10_a_download_from_the_store_that_breaks_goes_on(
+    client: Client, server: ScriptedServer, store: ScriptedServer, tmp_path: Path
+) -> None:
+    """The second request carries If-Range, so the server answers that one itself."""
+    offer(server, artifact("model.pt2"))
+    store.on("GET", "/bucket/object", ranged(CONTENT, cut_at=[100_000]))
+    server.on("GET", f"{LIST}/model.pt2", sent_to(store), ranged(CONTENT, cut_at=[]))
+    assert client.download(JOB, tmp_path)[0].read_bytes() == CONTENT
+    assert server.asked[-1].headers["range"] == "bytes=100000-"
+
+
+def test_promise_10_a_store_with_other_bytes_is_not_believed(
+    client: Client, server: ScriptedServer, store: ScriptedServer, tmp_path: Path
+) -> None:
+    offer(server, artifact("model.pt2"))
+    server.on("GET", f"{LIST}/model.pt2", sent_to(store))
+    store.on("GET", "/bucket/object", Reply(200, CONTENT[::-1]))
+    with pytest.raises(DownloadFailed, match="SHA-256"):
+        client.download(JOB, tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -36,6 +36,10 @@ def test_a_fake_clock_moves_when_told_and_the_real_one_is_aware() -> None:
 def test_promise_24_keys_tokens_and_passwords_are_masked() -> None:
     text = mask("key ty_abcdEFGH_0123456789abcdef and lease_AbCdEf0123456789-_AbCdEf at postgresql+psycopg://ty:pa55@db/x")
     assert text == "key ty_abcdEFGH_*** and lease_*** at postgresql+psycopg://ty:***@db/x"
+    assert (
+        mask("GET http://s3/b/k?X-Amz-Date=1&X-Amz-Signature=0123abcd HTTP/1.1")
+        == "GET http://s3/b/k?X-Amz-Date=1&X-Amz-Signature=*** HTTP/1.1"
+    )
 
 
 def test_promise_24_settings_do_not_print_their_secrets() -> None:

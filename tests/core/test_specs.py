@@ -123,5 +123,5 @@ def test_a_spec_cannot_be_changed_once_it_is_read() -> None:
 def test_every_recipe_describes_itself(recipe: str) -> None:
     spec = RECIPES[recipe]
     assert spec.summary
-    assert spec.metrics
+    assert spec.metrics or recipe == "script", "a script writes what it likes"
     assert "properties" in spec.model_json_schema()

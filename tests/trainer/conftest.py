@@ -7,6 +7,7 @@ import pytest
 
 from tests.trainer.launching import Launch, WarmParent
 from tests.trainer.on_ranks import OnRanks
+from tests.trainer.packages import Packages
 from trainer.data.digits import convert
 
 
@@ -22,6 +23,11 @@ def digits_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data") / "digits"
     convert(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def packages(tmp_path_factory: pytest.TempPathFactory, warm_parent: WarmParent) -> Packages:
+    return Packages(tmp_path_factory.mktemp("packages"), warm_parent)
 
 
 @pytest.fixture

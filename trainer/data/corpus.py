@@ -62,16 +62,37 @@ class Corpus:
 
 def read_corpus(root: Path, knobs: Data, *, seed: int, findings: Findings) -> Corpus:
     """What cannot be used becomes findings; ``Findings.settle`` is the caller's."""
-    wanted = knobs.format
-    if wanted == "text" or (wanted == "auto" and find_parts(root, TEXTS) and not find_parts(root, tuple(READERS))):
+    if _is_plain_text(root, knobs):
         return Corpus("text", _read_texts(root, knobs, findings))
     table = read_table(root, findings, split_column=knobs.split_column)
     if findings.has_fatal:
         return Corpus("documents", {split: [] for split in SPLITS})
-    chosen = _by_columns(table, knobs) if wanted == "auto" else wanted
-    read = {"documents": _documents, "chat": _chats, "completions": _completions}[chosen]
-    records = read(table, knobs, findings)
+    chosen, records = _records_of(table, knobs, findings)
     return Corpus(chosen, _split(records, table, knobs, seed=seed, findings=findings))
+
+
+def read_given(root: Path, knobs: Data, findings: Findings) -> tuple[str, list[tuple[str | None, Record]]]:
+    """The format, and every record with the split that a name or the split column says; none is drawn by chance or cut off."""
+    if _is_plain_text(root, knobs):
+        parts = find_parts(root, TEXTS)
+        ends = sum(map(len, parts.values())) > 1
+        named = [(None if part == "all" else part, path) for part, paths in parts.items() for path in paths]
+        return "text", [(part, (Turn(_read_text(path, root, findings), ends=ends),)) for part, path in named]
+    table = read_table(root, findings, split_column=knobs.split_column)
+    if findings.has_fatal:
+        return "documents", []
+    chosen, records = _records_of(table, knobs, findings)
+    return chosen, [(part, record) for part, record in zip(table.parts, records, strict=True) if record is not None]
+
+
+def _is_plain_text(root: Path, knobs: Data) -> bool:
+    return knobs.format == "text" or (knobs.format == "auto" and bool(find_parts(root, TEXTS)) and not find_parts(root, tuple(READERS)))
+
+
+def _records_of(table: Table, knobs: Data, findings: Findings) -> tuple[str, list[Record | None]]:
+    chosen = _by_columns(table, knobs) if knobs.format == "auto" else knobs.format
+    read = {"documents": _documents, "chat": _chats, "completions": _completions}[chosen]
+    return chosen, read(table, knobs, findings)
 
 
 def _by_columns(table: Table, knobs: Data) -> str:

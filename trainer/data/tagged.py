@@ -44,6 +44,18 @@ class TaggedWords:
 
 def read_tagged_words(root: Path, knobs: Data, *, seed: int, findings: Findings) -> TaggedWords:
     """Raises InvalidData with everything that is wrong, at once."""
+    table, good = usable_sentences(root, knobs, findings)
+    splits = _split(table, [own for own, _ in good], knobs, seed=seed, findings=findings)
+    findings.settle(knobs.on_bad_rows)
+    names = _names([its for _, its in good], splits, table, findings)
+    findings.settle(knobs.on_bad_rows)
+    number = {name: position for position, name in enumerate(names)}
+    numbers = [np.array([number[tag] for tag in its], dtype=np.int64) for _, its in good]
+    return TaggedWords([own for own, _ in good], numbers, names, splits)
+
+
+def usable_sentences(root: Path, knobs: Data, findings: Findings) -> tuple[Table, list[tuple[list[str], list[str]]]]:
+    """The rows that can be used, and the words and tags of each; the others are findings. Raises InvalidData for what is fatal."""
     table = read_sentences(root, knobs, findings)
     findings.settle("drop")  # what is fatal; bad rows may become more
     column = knobs.tags_column or next((name for name in TAG_COLUMNS if name in table.columns), TAG_COLUMNS[0])
@@ -55,16 +67,8 @@ def read_tagged_words(root: Path, knobs: Data, *, seed: int, findings: Findings)
         if problem is not None and named[position] is not None:
             findings.bad_row(problem, **table.where(position))
     kept = [problem is None for problem in problems]
-    table = table.keep(kept)
     pairs = zip(words, (_begun(its) if knobs.scheme == "iob1" else its or [] for its in named), kept, strict=True)
-    good = [(own, its) for own, its, is_kept in pairs if is_kept]
-    splits = _split(table, [own for own, _ in good], knobs, seed=seed, findings=findings)
-    findings.settle(knobs.on_bad_rows)
-    names = _names([its for _, its in good], splits, table, findings)
-    findings.settle(knobs.on_bad_rows)
-    number = {name: position for position, name in enumerate(names)}
-    numbers = [np.array([number[tag] for tag in its], dtype=np.int64) for _, its in good]
-    return TaggedWords([own for own, _ in good], numbers, names, splits)
+    return table.keep(kept), [(own, its) for own, its, is_kept in pairs if is_kept]
 
 
 def read_sentences(root: Path, knobs: Data, findings: Findings) -> Table:

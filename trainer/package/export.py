@@ -19,7 +19,7 @@ TOLERANCE = 1e-4
 BATCH = "batch"
 
 
-def export_program(model: nn.Module, export: Export, path: Path) -> None:
+def export_program(model: nn.Module, export: Export, path: Path, *, tolerance: float = TOLERANCE) -> None:
     """Writes ``path``. Raises ExportDiffers when the program, read back, does not compute what the model computes.
 
     It is tried on the example, on its first row alone, and on what else there is, so that a size that was taken for a
@@ -34,7 +34,7 @@ def export_program(model: nn.Module, export: Export, path: Path) -> None:
         path.write_bytes(written.getvalue())
         loaded = torch.export.load(path).module()
         for example in (export.example, _batches(export.example, axes, lambda tensor: tensor[:1]), *export.also):
-            _compare(_run(loaded, example), model(*example))
+            _compare(_run(loaded, example), model(*example), tolerance)
 
 
 def _run(program: nn.Module, example: Tensors) -> Any:
@@ -46,11 +46,11 @@ def _run(program: nn.Module, example: Tensors) -> Any:
         raise ExportDiffers(f"model.pt2 does not take inputs of {sizes}: {error}") from error
 
 
-def _compare(found: Any, expected: Any) -> None:
+def _compare(found: Any, expected: Any, tolerance: float) -> None:
     for ours, theirs in zip(_tensors(found), _tensors(expected), strict=True):
         if ours.shape != theirs.shape:
             raise ExportDiffers(f"model.pt2 gives {tuple(ours.shape)} where the trained model gives {tuple(theirs.shape)}")
-        if not torch.allclose(ours, theirs, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True):
+        if not torch.allclose(ours, theirs, rtol=tolerance, atol=tolerance, equal_nan=True):
             raise ExportDiffers(f"model.pt2 differs from the trained model by up to {(ours - theirs).abs().max().item():.2g}")
 
 

@@ -1,7 +1,7 @@
 """Classes of images: in files of their own, a .zip of them, a table with an image column, or an array as a dataset keeps it."""
 
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ from trainer.data.images.decode import Unusable, decode
 from trainer.data.images.listing import Content
 from trainer.data.images.tabled import content_of
 from trainer.data.table import READERS, read_table
+from trainer.determinism import generator
 from trainer.errors import InvalidData
 from trainer.predict import predictor
-from trainer.predict.predictor import BadInput
+from trainer.predict.predictor import Axes, BadInput, Record
 
 TABLES = tuple(suffix for suffix in READERS if suffix != ".json")
 MOST_PROBABILITIES = 20
@@ -27,27 +28,60 @@ Named = tuple[str, Callable[[], Content]]  # what an image is called, and how to
 class Predictor(predictor.Predictor):
     suffixes = (*SUFFIXES, ".zip", ".npy", *TABLES)
     takes = "image"
+    tables = TABLES
+    content_suffixes = SUFFIXES
+    reads_arrays = True
+
+    @property
+    def content_column(self) -> str:
+        return str(self.config["preprocessing"]["image_column"])
 
     def predict(self, inputs: list[Path] | list[str]) -> Iterator[dict[str, Any]]:
         """``probabilities`` are in the order of the package's labels, where these are few."""
         images = (named for path in inputs for named in self._images_of(Path(path)))
         while batch := list(islice(images, self.batch_size)):
-            pixels = torch.from_numpy(np.stack([self._pixels(*named) for named in batch])).to(self.device)
-            for (name, _), probabilities in zip(batch, self.model(pixels).float().softmax(1).cpu(), strict=True):
-                yield self._prediction(name, probabilities)
+            pixels = torch.from_numpy(np.stack([self._pixels(*named) for named in batch]))
+            for (name, _), found in zip(batch, self._predictions(pixels), strict=True):
+                yield {"input": name, **found}
 
-    def _prediction(self, name: str, probabilities: torch.Tensor) -> dict[str, Any]:
+    def answer(self, records: Sequence[Record]) -> list[dict[str, Any]]:
+        return self._predictions(self.prepare(records)["images"])
+
+    def prepare(self, records: Sequence[Record]) -> dict[str, torch.Tensor]:
+        """``images``, uint8 (N, H, W) or (N, H, W, C), of the bytes or the pixels of each record."""
+        return {"images": torch.from_numpy(np.stack([self._decoded(record.get(self.content_column)) for record in records]))}
+
+    def axes(self) -> Axes:
+        return {"images": {0: "batch"}}
+
+    def made_up(self, num: int) -> Sequence[Record]:
+        shape = tuple(self.config["input"]["shape"][1:])
+        pixels = torch.randint(256, (num, *shape), dtype=torch.uint8, generator=generator(num, *shape)).numpy()
+        return [{self.content_column: image} for image in pixels]
+
+    def _decoded(self, content: Any) -> Content:
+        if not isinstance(content, bytes | np.ndarray):
+            raise BadInput(f"column {self.content_column}: there is no image")
+        wanted = self.config["preprocessing"]
+        try:
+            return decode(content, height=wanted["height"], width=wanted["width"], num_channels=wanted["num_channels"])
+        except Unusable as error:
+            raise BadInput(str(error)) from None
+
+    def _predictions(self, pixels: torch.Tensor) -> list[dict[str, Any]]:
+        return [self._prediction(probabilities) for probabilities in self.model(pixels.to(self.device)).float().softmax(1).cpu()]
+
+    def _prediction(self, probabilities: torch.Tensor) -> dict[str, Any]:
         best = int(probabilities.argmax())
-        found = {"input": name, "label": self.config["labels"][best], "probability": round(float(probabilities[best]), 6)}
+        found = {"label": self.config["labels"][best], "probability": round(float(probabilities[best]), 6)}
         if len(probabilities) <= MOST_PROBABILITIES:
             found["probabilities"] = [round(value, 6) for value in probabilities.tolist()]
         return found
 
     def _pixels(self, name: str, read: Callable[[], Content]) -> Content:
-        wanted = self.config["preprocessing"]
         try:
-            return decode(read(), height=wanted["height"], width=wanted["width"], num_channels=wanted["num_channels"])
-        except Unusable as error:
+            return self._decoded(read())
+        except (Unusable, BadInput) as error:
             raise BadInput(f"{name}: {error}") from None
 
     def _images_of(self, path: Path) -> Iterator[Named]:

@@ -11,6 +11,8 @@ from torch import nn
 from core.manifest import MANIFEST, ManifestError, verify
 from trainer.errors import StorageFailed
 from trainer.models import FAMILIES, build
+from trainer.predict.onnx_model import FILE as ONNX
+from trainer.predict.onnx_model import open_onnx
 from trainer.predict.predictor import BadInput
 from trainer.tensor_files import read_tensors
 
@@ -18,7 +20,9 @@ FORMAT = 2
 
 
 def load_model(folder: Path, config: dict[str, Any], device: str) -> nn.Module:
-    """The model of a package whose ``config`` was read, with its weights, in eval mode on ``device``."""
+    """The model of a package whose ``config`` was read, with its weights, in eval mode on ``device``; of format onnx on the CPU."""
+    if (folder / ONNX).is_file() and not (folder / "model.safetensors").is_file():
+        return open_onnx(folder / ONNX).eval()
     model = _own_model(folder, config["architecture"]) if "architecture" in config else _transformers_model(folder, config)
     try:
         return model.to(device).eval()

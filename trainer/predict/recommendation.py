@@ -1,22 +1,25 @@
 """recommendation: tables with a user, or a user and an item, in each row."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from trainer.data.cells import as_category
+from trainer.data.cells import as_category, is_missing
 from trainer.data.findings import Findings
-from trainer.data.ratings import NAMES, UNKNOWN
+from trainer.data.ratings import NAMES, UNKNOWN, ratings_file
 from trainer.data.table import READERS, Table, read_table
+from trainer.determinism import generator
 from trainer.errors import InvalidData
 from trainer.predict import predictor
-from trainer.predict.predictor import BadInput
+from trainer.predict.predictor import Axes, BadInput, Record, usual_column
 from trainer.ranking_scores import AT, NEVER, top_items
 from trainer.tensor_files import read_tensors
+
+MOST_SCORES = 1 << 22  # of users times items at once
 
 
 class Predictor(predictor.Predictor):
@@ -43,42 +46,84 @@ class Predictor(predictor.Predictor):
             found.setdefault(user, []).append(item)
         return found
 
+    def table_of(self, root: Path) -> Path:
+        return ratings_file(root)
+
     def predict(self, inputs: list[Path] | list[str]) -> Iterator[dict[str, Any]]:
         for path in inputs:
             table = self._read(Path(path))
-            user_column, item_column = self._column(table, "user"), self._column(table, "item")
-            if user_column is None:
+            if self.column_of(table.columns, "user") is None:
                 raise BadInput(f"{path} has no column {self.config['preprocessing']['user_column']!r}")
-            users = table.columns[user_column]
-            items = table.columns[item_column] if item_column else [None] * table.num_rows
-            for user, item in zip(users, items, strict=True):
-                number = self.numbers["users"].get(as_category(user), UNKNOWN)
-                if item is None:
-                    yield from self._best(as_category(user), number)
-                else:
-                    yield self._score(as_category(user), number, as_category(item))
+            for start in range(0, table.num_rows, self.batch_size):
+                stop = min(start + self.batch_size, table.num_rows)
+                records = [{name: column[row] for name, column in table.columns.items()} for row in range(start, stop)]
+                for record, found in zip(records, self.answer(records), strict=True):
+                    yield from _one_by_one(self.named(record, "user"), self.named(record, "item"), found)
 
-    def _score(self, user: str, number: int, item: str) -> dict[str, Any]:
-        items = torch.tensor([[self.numbers["items"].get(item, UNKNOWN)]], device=self.device)
-        score = self.model(torch.tensor([number], device=self.device), items).item()
+    def answer(self, records: Sequence[Record]) -> list[dict[str, Any]]:
+        """``prediction`` for a record with an item; else ``items``, the best ones, and their ``scores``."""
+        found: list[dict[str, Any]] = [{} for _ in records]
+        numbers = torch.tensor([self._number(record, "user") for record in records])
+        rated = [row for row, record in enumerate(records) if self.named(record, "item") is not None]
+        for row, score in zip(rated, self._scores(numbers[rated], [records[row] for row in rated]), strict=True):
+            found[row] = {"prediction": score}
+        others = [row for row, own in enumerate(found) if not own]
+        at_once = max(1, MOST_SCORES // (len(self.names["items"]) + 1))
+        for start in range(0, len(others), at_once):
+            part = others[start : start + at_once]
+            for row, best in zip(part, self._best(numbers[part]), strict=True):
+                found[row] = best
+        return found
+
+    def prepare(self, records: Sequence[Record]) -> dict[str, torch.Tensor]:
+        """``users`` (N,) and ``items`` (N, 2): the item of each record twice, for any number may be asked for."""
+        users, items = (torch.tensor([self._number(record, kind) for record in records]) for kind in ("user", "item"))
+        return {"users": users, "items": items[:, None].repeat(1, 2)}
+
+    def axes(self) -> Axes:
+        return {"users": {0: "batch"}, "items": {0: "batch", 1: "choices"}}
+
+    def made_up(self, num: int) -> Sequence[Record]:
+        """Users and items that training knows."""
+        columns = {kind: self.config["preprocessing"][f"{kind}_column"] for kind in ("user", "item")}
+        drawn = {
+            kind: torch.randint(len(self.names[f"{kind}s"]), (num,), generator=generator(num, len(kind), len(self.names[f"{kind}s"])))
+            for kind in columns
+        }
+        return [{columns[kind]: self.names[f"{kind}s"][int(drawn[kind][row])] for kind in columns} for row in range(num)]
+
+    def _scores(self, users: torch.Tensor, records: Sequence[Record]) -> list[float]:
+        if not records:
+            return []
+        items = torch.tensor([[self._number(record, "item")] for record in records], device=self.device)
+        scores = self.model(users.to(self.device), items).float().squeeze(1)
         if self.config["preprocessing"]["explicit"]:
-            low, high = self.config["preprocessing"]["rating_range"]
-            score = min(max(score, low), high)
-        return {"input": user, "item": item, "prediction": score}
+            scores = scores.clamp(*self.config["preprocessing"]["rating_range"])
+        found: list[float] = scores.tolist()
+        return found
 
-    def _best(self, user: str, number: int) -> Iterator[dict[str, Any]]:
+    def _best(self, users: torch.Tensor) -> Iterator[dict[str, Any]]:
         everything = torch.arange(len(self.names["items"]) + 1, device=self.device)
-        scores = self.model(torch.tensor([number], device=self.device), everything).float()
-        scores[0, [UNKNOWN, *self.seen.get(number, [])]] = NEVER
-        for item in top_items(scores, min(AT, len(self.names["items"])))[0].tolist():
-            if scores[0, item] > NEVER:
-                yield {"input": user, "item": self.names["items"][item - 1], "prediction": scores[0, item].item()}
+        scores = self.model(users.to(self.device), everything.expand(len(users), -1)).float()
+        for row, user in enumerate(users.tolist()):
+            scores[row, [UNKNOWN, *self.seen.get(user, [])]] = NEVER
+        for row, top in enumerate(top_items(scores, min(AT, len(self.names["items"]))).tolist()):
+            kept = [item for item in top if scores[row, item] > NEVER]
+            yield {"items": [self.names["items"][item - 1] for item in kept], "scores": [scores[row, item].item() for item in kept]}
 
-    def _column(self, table: Table, kind: str) -> str | None:
+    def _number(self, record: Record, kind: str) -> int:
+        name = self.named(record, kind)
+        if kind == "user" and name is None:
+            raise BadInput(f"there is no user: column {self.config['preprocessing']['user_column']!r} is missing or empty")
+        return UNKNOWN if name is None else self.numbers[f"{kind}s"].get(name, UNKNOWN)
+
+    def named(self, record: Record, kind: str) -> str | None:
+        column = self.column_of(record, kind)
+        return None if column is None or is_missing(record[column]) else as_category(record[column])
+
+    def column_of(self, columns: Record, kind: str) -> str | None:
         """The one that training had, or one that is called alike."""
-        own = self.config["preprocessing"][f"{kind}_column"]
-        by_name = {name.strip().lower(): name for name in table.columns}
-        return own if own in table.columns else next((by_name[name] for name in NAMES[kind] if name in by_name), None)
+        return usual_column(columns, self.config["preprocessing"].get(f"{kind}_column"), NAMES[kind])
 
     def _read(self, path: Path) -> Table:
         findings = Findings()
@@ -88,3 +133,11 @@ class Predictor(predictor.Predictor):
         except InvalidData as error:
             raise BadInput(str(error)) from None
         return table
+
+
+def _one_by_one(user: str | None, item: str | None, found: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if "prediction" in found:
+        yield {"input": user, "item": item, **found}
+        return
+    for best, score in zip(found["items"], found["scores"], strict=True):
+        yield {"input": user, "item": best, "prediction": score}

@@ -24,7 +24,7 @@ from trainer.lifeline import die_with_parent
 from trainer.predict import predictor_class
 from trainer.predict.loading import load_model, read_config
 from trainer.predict.predictor import BadInput, Predictor
-from trainer.predict.rows import Row, RowPredictor
+from trainer.predict.sent_rows import Row, RowPredictor
 
 MAX_ROWS = 256  # of frames that are read together
 STDIN, STDOUT, STDERR = 0, 1, 2

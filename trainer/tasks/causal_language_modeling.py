@@ -1,6 +1,5 @@
 """causal-language-modeling: the next token of texts, chats and completions, from scratch or from a base model."""
 
-import math
 from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
@@ -11,16 +10,15 @@ from torch.nn import functional
 
 from core.recipes.causal_language_modeling import CausalLanguageModelingSpec
 from trainer.data.language import prepare_language
-from trainer.data.token_files import TokenSplit, encode_plain
+from trainer.data.token_files import encode_plain
 from trainer.determinism import generator
-from trainer.evaluation import shares
+from trainer.language_scores import score_next_tokens
 from trainer.models.generate import generate
 from trainer.package.language_model import package_language_model
 from trainer.state import Run, Score, State
 from trainer.tasks.decoder_architecture import decoder_architecture
 from trainer.tasks.task import IGNORED, Batch, Draw, Outcome, Rows, Split, Task, Tested, dataset_of, plan_evaluation
 
-EVALUATION_TOKENS = 1 << 14  # per forward pass and rank; no effect on the score but for rounding, so it is no knob
 PROMPT_TOKENS = 32
 _OFFSETS, _SAMPLES = 0x0F5, 0x5A3
 
@@ -79,30 +77,14 @@ class CausalLanguageModeling(Task):
         return batch["labels"].numel()
 
     def evaluate(self, model: nn.Module, split: Split) -> Score:
-        score = self._examine(model, getattr(self.language, split), limit=self.spec.evaluation.limit_rows)
+        score = score_next_tokens(model, getattr(self.language, split), self.ranks, limit=self.spec.evaluation.limit_rows)
         self._sample(model, score)
         return score
 
     def test(self, model: nn.Module) -> Tested:
-        score = self._examine(model, self.language.test)
+        score = score_next_tokens(model, self.language.test, self.ranks)
         self._sample(model, score)
         return Tested(score=score)
-
-    def _examine(self, model: nn.Module, split: TokenSplit, limit: int | None = None) -> Score:
-        """Every prediction of the split once: mean loss in nats per token, its exponential, and bits per byte of text."""
-        num_rows = min(len(split), limit or len(split))
-        total = torch.zeros(2, dtype=torch.float64, device=self.ranks.device)
-        for rows, num_valid in shares(num_rows, self.ranks, max(1, EVALUATION_TOKENS // self.spec.data.context_length)):
-            inputs, labels = (tensor.to(self.ranks.device) for tensor in split.batch(rows))
-            labels[num_valid:] = IGNORED
-            logits = model(inputs).flatten(0, 1).float()
-            total[0] += functional.cross_entropy(logits, labels.flatten(), ignore_index=IGNORED, reduction="sum")
-            total[1] += (labels != IGNORED).sum()
-        nats, num_targets = self.ranks.sum(total.tolist())
-        loss = nats / num_targets
-        per_byte = split.size.num_targets / max(split.size.num_bytes, 1)
-        metrics = {"loss": loss, "perplexity": math.exp(min(loss, 700.0)), "bits_per_byte": loss / math.log(2) * per_byte}
-        return Score(metrics=metrics, num_rows=num_rows)
 
     def _sample(self, model: nn.Module, score: Score) -> None:
         """The model goes on from a prompt. On all ranks, for a sharded model's forward pass is a collective."""

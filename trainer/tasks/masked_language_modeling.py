@@ -1,6 +1,5 @@
 """masked-language-modeling: an encoder learns to tell masked tokens, as a start for classifiers and taggers."""
 
-import math
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -17,6 +16,7 @@ from trainer.data.text.packing import pack_texts, read_texts, splits_of
 from trainer.data.text.prepare import plan_tokenizer
 from trainer.data.text.tokenizers import FILE
 from trainer.evaluation import shares
+from trainer.language_scores import MaskedTally
 from trainer.models import build
 from trainer.models.encoder import EncoderModel
 from trainer.package import Export, Package, described, write_package
@@ -27,7 +27,6 @@ from trainer.tasks.text_architecture import encoder_of
 EVALUATION_BATCH = 64  # per rank; no effect on the score but for rounding, so it is no knob
 EVALUATION_EPOCH = -1  # a place of its own for the masks of validation and test
 NUM_EXAMPLES = 8
-LARGEST_EXPONENT = 80.0  # a perplexity that JSON can still hold
 
 
 class MaskedLanguageModeling(Task):
@@ -70,18 +69,12 @@ class MaskedLanguageModeling(Task):
 
     def evaluate(self, model: nn.Module, split: Split) -> Score:
         rows = rows_to_score(self.splits, split, self.spec.evaluation.limit_rows, seed=self.seed)
-        loss = right = num = 0.0
+        tally = MaskedTally()
         for positions, num_valid in shares(len(rows), self.ranks, EVALUATION_BATCH):
             batch = self._masked(rows[positions], Place(self.seed, EVALUATION_EPOCH, 0))
             batch["labels"][num_valid:] = IGNORED  # the padding of the last batch
-            logits, labels = told(model, {name: tensor.to(self.ranks.device) for name, tensor in batch.items()})
-            counted = labels != IGNORED
-            loss += functional.cross_entropy(logits.double(), labels, ignore_index=IGNORED, reduction="sum").item()
-            right += int((logits.argmax(1) == labels)[counted].sum())
-            num += int(counted.sum())
-        loss, right, num = self.ranks.sum([loss, right, num])
-        metrics = {"loss": loss / num, "accuracy": right / num, "perplexity": math.exp(min(loss / num, LARGEST_EXPONENT))}
-        return Score(metrics=metrics, num_rows=len(rows))
+            tally.add(*told(model, {name: tensor.to(self.ranks.device) for name, tensor in batch.items()}))
+        return Score(metrics=tally.total(self.ranks), num_rows=len(rows))
 
     def test(self, model: nn.Module) -> Tested:
         return Tested(score=self.evaluate(model, "test"))

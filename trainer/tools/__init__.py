@@ -13,6 +13,9 @@ Tool = Callable[[Run], dict[str, float] | None]
 
 # recipe -> "module:function", by name: a run imports the libraries of no other.
 TOOLS: dict[str, str] = {
+    "batch-prediction": "trainer.tools.batch_prediction:predict",
+    "model-evaluation": "trainer.tools.model_evaluation:evaluate",
+    "model-export": "trainer.tools.model_export:export",
     "dataset-preparation": "trainer.tools.dataset_preparation:prepare",
     "dataset-validation": "trainer.tools.dataset_validation:validate",
 }

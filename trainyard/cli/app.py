@@ -6,7 +6,23 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from trainyard.cli import datasets, doctor, download, jobs, keys, metrics, models, output, predict, recipes, submit, up, workers
+from trainyard.cli import (
+    datasets,
+    doctor,
+    download,
+    jobs,
+    keys,
+    metrics,
+    models,
+    output,
+    predict,
+    recipes,
+    run,
+    secrets,
+    submit,
+    up,
+    workers,
+)
 from trainyard.cli.exits import EPILOG, reported
 from trainyard.cli.session import AsJson, Session, print_json, session_of
 from trainyard.transport import package_version
@@ -43,5 +59,5 @@ def version(context: typer.Context, as_json: AsJson = False) -> None:
     print_json({"version": package_version()}) if as_json else typer.echo(package_version())
 
 
-for group in (up, submit, jobs, output, metrics, download, datasets, models, predict, recipes, workers, keys, doctor):
+for group in (up, submit, run, jobs, output, metrics, download, datasets, models, predict, recipes, workers, secrets, keys, doctor):
     group.register(app)

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from core.wire.base import WireRequest
 from core.wire.predictions import AnswersRequest, ClaimPredictionsRequest, PredictionBatch, RequestAnswer
 from worker.api_client import TIMEOUT_SECONDS, ApiUnreachable, Connection
+from worker.store_connection import Elsewhere
 
 
 class _Nothing(WireRequest):
@@ -49,8 +50,10 @@ class BatchApi:
     @contextmanager
     def blob(self, sha256: str, *, start: int) -> Iterator[Iterator[bytes]]:
         """The bytes of an object of the batch's model from ``start`` on."""
-        with self._connection.stream(f"{self._base}/blobs/{sha256}", start=start) as pieces:
-            yield pieces
+        with self._connection.stream(f"{self._base}/blobs/{sha256}", start=start) as found:
+            if isinstance(found, Elsewhere):
+                raise ApiUnreachable("the API sent us to a store, which it does for no model that is tried out")
+            yield found
 
     def answer(self, answers: Sequence[RequestAnswer]) -> None:
         self._connection.post(f"{self._base}/answers", AnswersRequest(answers=tuple(answers)))

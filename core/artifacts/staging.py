@@ -1,0 +1,87 @@
+"""Bytes on their way into a store: a folder of this machine's disk where uploads wait until they are whole and verified."""
+
+import contextlib
+import errno
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from core.artifacts.upload import Digests, Upload, UploadKey
+from core.errors import StorageFull
+from core.ids import new_id
+from core.manifest import fsync
+
+RESERVE = 0.05  # of the disk: uploads stop here, so that the ledger beside them can still write
+
+Publish = Callable[[Path, str], None]  # what a store does with a durable file and its SHA-256; it takes the file away
+
+
+class Staging:
+    """One file ``<owner>.<digest>`` per unfinished upload. ``reserve`` is the share of the disk that uploads leave free."""
+
+    def __init__(self, folder: Path, publish: Publish, *, reserve: float = RESERVE) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder = folder
+        self.reserve = reserve
+        self._publish = publish
+        self._digests = Digests()
+
+    def durable_offset(self, key: UploadKey) -> int:
+        path = self.folder / key.name
+        try:
+            fsync(path)
+            return path.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    @contextlib.contextmanager
+    def upload(self, key: UploadKey, size: int) -> Iterator[Upload]:
+        """Goes on with an upload and publishes it, still locked, once it is whole and has its digest."""
+        path = self.folder / key.name
+        with storage_errors(), Upload.open(path, key, size, self._digests) as upload:
+            self._check_space(size - upload.offset)
+            yield upload
+            if upload.is_whole:
+                upload.check_digest()
+                self._publish(path, key.sha256)
+
+    def put(self, chunks: Iterable[bytes], *, keeps_reserve: bool = False) -> str:
+        path = self.folder / f"{new_id('put')}.part"
+        digest = hashlib.sha256()
+        try:
+            with storage_errors(), path.open("xb") as file:
+                for chunk in chunks:
+                    if keeps_reserve:
+                        self._check_space(len(chunk))
+                    digest.update(chunk)
+                    file.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+                self._publish(path, digest.hexdigest())
+        finally:
+            path.unlink(missing_ok=True)
+        return digest.hexdigest()
+
+    def sweep(self, *, older_than: float) -> None:
+        """Drops what nobody has touched since."""
+        for path in self.folder.iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime < older_than:
+                    path.unlink()
+
+    def _check_space(self, num_bytes: int) -> None:
+        disk = os.statvfs(self.folder)
+        if disk.f_bavail * disk.f_frsize - num_bytes < self.reserve * disk.f_blocks * disk.f_frsize:
+            raise StorageFull(f"the store keeps {self.reserve:.0%} of its disk free and has no room for {num_bytes} more bytes")
+
+
+@contextlib.contextmanager
+def storage_errors() -> Iterator[None]:
+    """A full disk or quota becomes StorageFull; every other OSError stays what it is."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise StorageFull from error
+        raise

@@ -1,0 +1,136 @@
+"""One attempt's script, from its code to its artifacts: what the supervisor asks for, in the order in which it asks."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+from core.recipes.script import ScriptSpec
+from core.run_dir import ResultFile, RunDir, write_atomically
+from core.states import EFFECTS, Budget, Reason
+from core.wire.worker import Claim
+from worker.launch_plan import DeviceKind, LaunchPlan
+from worker.materialise import Materialiser
+from worker.outcome import Outcome
+from worker.resume import ResumePoint
+from worker.script.code import place_code
+from worker.script.contract import Setting, write_inputs
+from worker.script.harvest import Gathered, Harvest
+from worker.script.launch import plan_script
+from worker.script.layout import ScriptDirs
+from worker.script.metrics import ScriptMetrics
+from worker.script.requirements import PackageSource, python_for
+from worker.script.secrets import hand_over, take_back
+from worker.script.snapshots import FolderCheckpoints, restore
+
+log = logging.getLogger("trainyard.worker.script")
+
+MAX_FAILURE_CHARACTERS = 1024
+Report = Callable[[str, str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScriptNode:
+    """What a script has to know of the node."""
+
+    device_kind: DeviceKind
+    environ: Mapping[str, str]
+    wheels_dir: Path | None
+    shutdown_timeout: timedelta
+
+
+class Script:
+    """``report`` takes an event's type and message."""
+
+    def __init__(self, claim: Claim, spec: ScriptSpec, run_dir: RunDir, node: ScriptNode, report: Report) -> None:
+        self._claim = claim
+        self._spec = spec
+        self._run_dir = run_dir
+        self._node = node
+        self._report = report
+        self._dirs = ScriptDirs.of(run_dir)
+        self._harvest = Harvest(self._dirs, run_dir.artifacts)
+        self._metrics = ScriptMetrics(run_dir, self._dirs, spec.metric_patterns)
+        self._checkpoints = FolderCheckpoints(self._dirs.checkpoints, run_dir)
+        self._setting: Setting | None = None
+        self._python = Path()
+
+    def prepare(self, materialiser: Materialiser, channels: Mapping[str, Path], point: ResumePoint | None) -> None:
+        """Puts everything in place. CannotPrepare when something cannot be had."""
+        dirs, spec = self._dirs, self._spec
+        dirs.create()
+        place_code(spec, dirs.code, materialiser)
+        source = PackageSource(wheels_dir=self._node.wheels_dir, environ=self._node.environ)
+        self._python = python_for(spec, dirs.code, source, materialiser)
+        hand_over(spec, self._claim.secrets, dirs.secrets)
+        resume_from = restore(point, dirs.checkpoints) if point else None
+        self._checkpoints.begin(point.step if point else None)
+        self._setting = Setting(
+            spec=spec,
+            job_id=self._claim.job_id,
+            dirs=dirs,
+            run_dir=self._run_dir.root,
+            device_kind=self._node.device_kind,
+            num_devices=len(self._claim.devices),
+            channels=channels,
+            resume_from=resume_from,
+        )
+        write_inputs(self._setting)
+        self._harvest.remember()
+        self._metrics.step = point.step if point else 0
+
+    def plan(self) -> LaunchPlan:
+        """Call it after ``prepare``."""
+        assert self._setting is not None
+        self._metrics.tell_progress()
+        return plan_script(
+            self._setting,
+            attempt_id=self._claim.attempt_id,
+            devices=self._claim.devices,
+            python=self._python,
+            shutdown_timeout=self._node.shutdown_timeout,
+            environ=self._node.environ,
+        )
+
+    def gather_metrics(self) -> None:
+        """From the shipper's thread, while the script runs."""
+        self._metrics.gather()
+
+    def keep_checkpoint(self) -> None:
+        """From the checkpoints' thread, while the script runs."""
+        self._checkpoints.look(self._metrics.step)
+
+    def conclude(self, outcome: Outcome) -> Outcome:
+        """Keeps what the script has left, and tells its ending in its own words. Call it when nothing of it runs any more."""
+        take_back(self._dirs.secrets)
+        self._metrics.gather(is_over=True)
+        self._checkpoints.look(self._metrics.step, is_over=True)
+        outcome = self._in_its_own_words(outcome)
+        if outcome.reason is not Reason.COMPLETED and EFFECTS[outcome.reason].budget is not Budget.USER:
+            return outcome
+        gathered = self._harvest.gather()
+        if gathered.refused:
+            names = ", ".join(ascii(name) for name in gathered.refused[:10])
+            self._report("script.refused_files", f"{len(gathered.refused)} file(s) are no artifacts: {names}"[:2000])
+        if outcome.reason is Reason.COMPLETED:
+            self._complete(gathered)
+        return outcome
+
+    def _in_its_own_words(self, outcome: Outcome) -> Outcome:
+        """What the script itself wrote about its failure, where SageMaker's scripts do."""
+        if outcome.reason is not Reason.USER_ERROR or self._dirs.failure.is_symlink() or not self._dirs.failure.is_file():
+            return outcome
+        with self._dirs.failure.open(encoding="utf-8", errors="replace") as file:
+            text = file.read(MAX_FAILURE_CHARACTERS).strip()
+        return replace(outcome, message=f"{text} ({outcome.message})") if text else outcome
+
+    def _complete(self, gathered: Gathered) -> None:
+        step = self._metrics.last_step()
+        if not gathered.num_files and not step:
+            self._report(
+                "script.no_output",
+                "the script ended with code 0, but left no file in its model or output folder or beside its code, and no metric",
+            )
+        result = ResultFile(outcome="succeeded", step=step, metrics=self._metrics.last_values())
+        write_atomically(self._run_dir.result, result)
