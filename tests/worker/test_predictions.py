@@ -146,6 +146,14 @@ def busy(site: Site) -> Iterator[Site]:
         yield site
 
 
+@pytest.fixture
+def pid(busy: Site) -> int:
+    """The process that holds the first model."""
+    assert busy.ask("one", 1.0).result().status_code == 200
+    (found,) = models_processes()
+    return found
+
+
 def test_a_bad_row_is_told_with_its_place_and_the_process_serves_on(busy: Site) -> None:
     before = models_processes()
     answer = busy.ask("one", 1.0, "heavy", 2.0).result()
@@ -156,8 +164,7 @@ def test_a_bad_row_is_told_with_its_place_and_the_process_serves_on(busy: Site) 
     assert models_processes() == before
 
 
-def test_a_killed_process_fails_what_it_had_and_is_started_anew(busy: Site) -> None:
-    pid = models_processes()[0]
+def test_a_killed_process_fails_what_it_had_and_is_started_anew(busy: Site, pid: int) -> None:
     with stopped(pid):
         asked = busy.ask("one", 1.0)
         until(lambda: num_unread(pid), within=10, what="the process has the request")
@@ -169,16 +176,15 @@ def test_a_killed_process_fails_what_it_had_and_is_started_anew(busy: Site) -> N
     assert models_processes() not in ([], [pid])
 
 
-def test_a_process_that_died_unasked_is_missed_by_nobody(busy: Site) -> None:
-    pid = models_processes()[0]
+def test_a_process_that_died_unasked_is_missed_by_nobody(busy: Site, pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
+    until(lambda: pid not in models_processes(), within=10, what="it is dead")
     answer = busy.ask("one", 1.0).result()
     assert predictions(answer) == pytest.approx(busy.right("one", 1.0), abs=1e-6)
     assert answer.json()["timing"]["load_seconds"] > 0
 
 
-def test_a_stuck_process_is_killed_when_nobody_waits_any_more(busy: Site) -> None:
-    pid = models_processes()[0]
+def test_a_stuck_process_is_killed_when_nobody_waits_any_more(busy: Site, pid: int) -> None:
     with stopped(pid):
         answer = busy.ask("one", 1.0, timeout=0.5).result()
         assert (answer.status_code, "node-1 has it" in answer.json()["detail"]) == (503, True)

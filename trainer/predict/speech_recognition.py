@@ -25,9 +25,9 @@ SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
 
 class Predictor(predictor.Predictor):
     suffixes = SUFFIXES
+    takes = "audio"
     content_suffixes = SUFFIXES
     content_names = AUDIO_NAMES
-    takes = "audio"
 
     @property
     def content_column(self) -> str:

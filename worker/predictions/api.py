@@ -50,9 +50,10 @@ class BatchApi:
     @contextmanager
     def blob(self, sha256: str, *, start: int) -> Iterator[Iterator[bytes]]:
         """The bytes of an object of the batch's model from ``start`` on."""
-        with self._connection.stream(f"{self._base}/blobs/{sha256}", start=start) as pieces:
-            assert not isinstance(pieces, Elsewhere), "these bytes come through the API"
-            yield pieces
+        with self._connection.stream(f"{self._base}/blobs/{sha256}", start=start) as found:
+            if isinstance(found, Elsewhere):
+                raise ApiUnreachable("the API sent us to a store, which it does for no model that is tried out")
+            yield found
 
     def answer(self, answers: Sequence[RequestAnswer]) -> None:
         self._connection.post(f"{self._base}/answers", AnswersRequest(answers=tuple(answers)))
