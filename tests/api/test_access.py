@@ -13,6 +13,7 @@ from tests.bed.waiting import until
 
 NAMES = {"job_id": "job_01jd3v4n8m0000000000000000", "number": "1", "path": "model.pt2", "name": "scripted", "sha256": "0" * 64}
 NAMES |= {"attempt_id": "att_01jd3v4n8m0000000000000000", "worker_id": "wrk_x", "key_id": "key_x", "rank": "0", "stream": "stdout"}
+NAMES |= {"version": "1", "alias": "production", "promotion_id": "prm_x", "batch_id": "bat_x"}
 
 
 def _concrete(path: str, **names: str) -> str:
