@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import select
 import signal
 import sys
 import termios
@@ -177,8 +178,10 @@ def test_a_killed_process_fails_what_it_had_and_is_started_anew(busy: Site, pid:
 
 
 def test_a_process_that_died_unasked_is_missed_by_nobody(busy: Site, pid: int) -> None:
+    handle = os.pidfd_open(pid)
     os.kill(pid, signal.SIGKILL)
-    until(lambda: pid not in models_processes(), within=10, what="it is dead")
+    assert select.select([handle], [], [], 10)[0], "it is dead, not only dying"
+    os.close(handle)
     answer = busy.ask("one", 1.0).result()
     assert predictions(answer) == pytest.approx(busy.right("one", 1.0), abs=1e-6)
     assert answer.json()["timing"]["load_seconds"] > 0
