@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from tests.api.serving import Client, Node, Served, serving
 from tests.bed.databases import Databases
@@ -20,7 +21,7 @@ def served(sqlite_url: str, tmp_path: Path) -> Iterator[Served]:
 def shared(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """One server for all tests of a file that leave nothing behind that another would trip over."""
     folder = tmp_path_factory.mktemp("shared")
-    with serving(databases.fresh_url("sqlite", folder), folder) as found:
+    with serving(databases.fresh_url("sqlite", folder), folder, master_key=SecretStr("m" * 40)) as found:
         yield found
 
 
