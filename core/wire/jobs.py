@@ -7,7 +7,7 @@ from pydantic import Field, JsonValue
 from core.recipes import AnyJobSpec
 from core.states import AttemptState, JobState, Phase, Reason
 from core.wire.base import Instant, WireModel
-from core.wire.outlook import Estimate, QueueAhead
+from core.wire.outlook import DataOutlook, Estimate, QueueAhead
 
 
 class Progress(WireModel):
@@ -178,6 +178,7 @@ class ValidationReport(WireModel):
     waiting_for: str | None = Field(default=None, description="what the job would wait for if it were submitted now")
     queue: QueueAhead | None = None
     estimate: Estimate | None = None
+    data: DataOutlook | None = Field(default=None, description="of a dataset by name")
 
 
 class Recipe(WireModel):

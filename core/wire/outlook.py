@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from core.profile import Caution, Drift
 from core.wire.base import WireModel
 
 
@@ -20,3 +21,15 @@ class Estimate(WireModel):
     seconds: float | None = Field(default=None, description="from the first step to the last, evaluations included")
     memory_bytes: float | None = Field(default=None, description="of one device; of a CPU slot, what its process held")
     from_jobs: list[str] = Field(default=[], description="the earlier jobs that time and memory are taken from")
+
+
+class DataOutlook(WireModel):
+    """What the validation of the dataset found that matters to this job."""
+
+    name: str
+    version: int
+    splits: dict[str, int] = Field(description="rows by split; `all` where no files or column say splits")
+    num_training_rows: int | None = Field(default=None, description="about: what the spec leaves for validation and test is taken off")
+    truncated_share: float | None = Field(default=None, description="about: of the texts, those with more tokens than are kept")
+    drifts: list[Drift] = Field(default=[], description="how differently labels are spread over splits")
+    warnings: list[Caution] = []

@@ -116,5 +116,9 @@ def test_an_outlook_says_what_is_known_and_nothing_else() -> None:
     spec = {"recipe": "scripted"}
     assert outlook_lines(ValidationReport.model_validate({"spec": spec, "queue": {"num_jobs": 0, "seconds": 0.0}, "estimate": {}})) == []
     known = {"num_steps": 4800, "seconds": 75.0, "memory_bytes": 2.0**30, "from_jobs": ["job_a", "job_b"]}
+    data = {"name": "reviews", "version": 2, "splits": {"all": 10}, "num_training_rows": 8, "truncated_share": 0.25}
+    told = {**data, "warnings": [{"code": "leak", "message": "3 rows of test are in train"}]}
+    lines = outlook_lines(ValidationReport.model_validate({"spec": spec, "data": told}))
+    assert lines == ["data: reviews@2, training rows: 8, 25% of the texts are cut", "  3 rows of test are in train"]
     report = ValidationReport.model_validate({"spec": spec, "queue": {"num_jobs": 3, "seconds": None}, "estimate": known})
     assert outlook_lines(report) == ["queue: 3 ahead", "estimate: 4,800 steps, about 1 min 15 s, 1.0 GiB a device (as 2 earlier jobs)"]

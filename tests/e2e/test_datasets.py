@@ -56,6 +56,9 @@ def test_a_folder_becomes_a_dataset_that_jobs_train_on_by_name(stack: Stack, she
     pushed = shell("dataset", "push", str(shapes), "--task", "image-classification")
     assert (pushed["state"], pushed["num_files"], pushed["profile"]["valid"]) == ("ready", 80, True), stack.explain(pushed["job_id"])
     settings = [word for name, value in SETTINGS.items() for word in ("-p", f"{name}={value}")]
+    asked = shell("validate", "--recipe", "image-classification", "-p", 'dataset="shapes"', *settings)
+    assert (asked["data"]["num_training_rows"], asked["data"]["splits"]) == (56, {"all": 80})
+    assert asked["estimate"]["num_steps"] == 16
     job = shell("submit", "--recipe", "image-classification", "-p", 'dataset="shapes@latest"', *settings, "--watch")
     assert job["state"] == "succeeded", stack.explain(job["id"])
     assert job["spec"]["dataset"] == {"name": "shapes", "version": 1}

@@ -13,6 +13,7 @@ body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem
 h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2rem }
 table { border-collapse: collapse; font-size: 13px }
 th, td { border: 1px solid #ccc; padding: .25rem .5rem; text-align: left; vertical-align: top }
+th, td:first-child { white-space: nowrap }
 td { overflow-wrap: anywhere } .valid { color: #17692d } .invalid { color: #a11 } img { max-width: 100% } div { overflow-x: auto }
 """
 

@@ -97,7 +97,7 @@ def sparkline(values: list[float | None], width: int = 40) -> str:
 def outlook_lines(report: ValidationReport) -> list[str]:
     """What is known of a job before it is submitted: nothing is said where nothing is known."""
     lines = []
-    queue, likely = report.queue, report.estimate
+    queue, likely, data = report.queue, report.estimate, report.data
     if queue is not None and queue.num_jobs:
         lines.append(f"queue: {queue.num_jobs} ahead" + (f", about {duration(queue.seconds)}" if queue.seconds is not None else ""))
     if likely is not None:
@@ -106,4 +106,8 @@ def outlook_lines(report: ValidationReport) -> list[str]:
         parts += [f"{size(round(likely.memory_bytes))} a device"] if likely.memory_bytes is not None else []
         told = f" (as {len(likely.from_jobs)} earlier jobs)" if likely.from_jobs else ""
         lines += [f"estimate: {', '.join(parts)}{told}"] if parts else []
+    if data is not None:
+        cut = f", {data.truncated_share:.0%} of the texts are cut" if data.truncated_share else ""
+        rows = f"{data.num_training_rows:,}" if data.num_training_rows is not None else "unknown"
+        lines += [f"data: {data.name}@{data.version}, training rows: {rows}{cut}", *(f"  {warning.message}" for warning in data.warnings)]
     return lines

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from core.run_dir import MetricLine, ProgressFile, RunDir, read_complete_lines, read_model
 from worker.script.event_files import Scalars
-from worker.tracking.folder import TrackingFolder
+from worker.tracking.folder import ParamsFile, TrackingFolder
 from worker.tracking.process import DidNotListen, TrackingProcess, environment, make_token
 
 log = logging.getLogger("trainyard.worker.script")
@@ -65,9 +65,17 @@ class Reporting:
             return None
 
     def keep(self, folder: Path) -> None:
-        """Puts what a person would look for later beside the artifacts that the script logged."""
-        has_reported = self.folder.journal.is_file() and self.folder.journal.stat().st_size > 0
-        for path in (self.folder.params, self.folder.tags, self.folder.runs) if has_reported else ():
+        """Puts what a person would look for later beside the artifacts that the script logged; nothing where nothing was reported."""
+        for path in (self.folder.params, self.folder.tags, self.folder.runs) if self._was_used() else ():
             if path.is_file() and not path.is_symlink():
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 shutil.copyfile(path, folder / path.name)
+
+    def _was_used(self) -> bool:
+        has_points = self.folder.metrics.is_file() and self.folder.metrics.stat().st_size > 0
+        has_files = self.folder.artifacts.is_dir() and any(self.folder.artifacts.iterdir())
+        try:
+            told = read_model(self.folder.params, ParamsFile)
+        except (ValidationError, OSError):
+            told = None
+        return has_points or has_files or bool(told and told.values)
