@@ -14,7 +14,7 @@ from api.openapi import body_of
 from api.respond import json_response
 from api.strict_route import StrictRoute
 from core.access.keys import Caller
-from core.datasets.outlook import data_outlook
+from core.datasets.outlook import data_outlook, find_profile
 from core.datasets.resolve import resolve_datasets
 from core.failpoints import hit
 from core.jobs.cancel import cancel
@@ -111,7 +111,9 @@ def validate_spec(request: Request, caller: Reader, body: JsonBody) -> Response:
     with state.db.read() as tx:
         meant, _ = resolve_datasets(tx, caller.project_id, spec, lock=False)
         meant = settled(meant, find_base_version(tx, caller.project_id, spec, locked=False))
-        data = data_outlook(tx, state.store, caller.project_id, meant)
+        profile = find_profile(tx, caller.project_id, meant)
+    data = data_outlook(state.store, meant, profile)
+    with state.db.read() as tx:
         report = ValidationReport(
             spec=meant,
             waiting_for=waiting_for(tx, meant),

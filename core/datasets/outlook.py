@@ -10,22 +10,32 @@ from core.errors import NotFound
 from core.profile import PROFILE, Numbers, Profile
 from core.recipes.sections.data import DataKnobs
 from core.spec import MAIN_CHANNEL, JobSpec, NamedDataset
+from core.wire.jobs import Artifact
 from core.wire.outlook import DataOutlook
 
 LARGEST_PROFILE = 16 << 20  # bytes; a larger one is not worth reading here
 
 
-def data_outlook(tx: Connection, store: ByteStore, project_id: str, spec: JobSpec) -> DataOutlook | None:
-    """None for data that has no name, or no profile. The spec's names are settled already."""
+def find_profile(tx: Connection, project_id: str, spec: JobSpec) -> Artifact | None:
+    """The profile of the main dataset; None for data that has no name, or no profile. The spec's names are settled already."""
     dataset = spec.channels().get(MAIN_CHANNEL)
     if not isinstance(dataset, NamedDataset) or dataset.version == "latest":
         return None
     version = get_version(tx, project_id, dataset.name, dataset.version)
     try:
-        found = get_artifact(tx, project_id, version.job_id or "", PROFILE)
-        content = b"".join(store.read(found.sha256, 0, found.size)) if found.size <= LARGEST_PROFILE else b""
-        return foretell(spec, dataset, Profile.model_validate_json(content))
-    except (NotFound, FileNotFoundError, ValidationError):
+        return get_artifact(tx, project_id, version.job_id or "", PROFILE)
+    except NotFound:
+        return None
+
+
+def data_outlook(store: ByteStore, spec: JobSpec, profile: Artifact | None) -> DataOutlook | None:
+    """Reads the profile from the store, so call it outside of any transaction; None where there is none that can be read."""
+    dataset = spec.channels().get(MAIN_CHANNEL)
+    if profile is None or profile.size > LARGEST_PROFILE or not isinstance(dataset, NamedDataset):
+        return None
+    try:
+        return foretell(spec, dataset, Profile.model_validate_json(b"".join(store.read(profile.sha256, 0, profile.size))))
+    except (FileNotFoundError, ValidationError):
         return None
 
 

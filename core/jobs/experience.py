@@ -43,7 +43,11 @@ _PACE = select(jobs.c.seconds_used, jobs.c.devices_per_node).where(jobs.c.state 
 
 def estimate(tx: Connection, project_id: str, spec: JobSpec, *, num_training_rows: int | None = None) -> Estimate:
     """Steps from the spec and the number of rows; seconds and bytes by the earlier jobs that are most like it."""
-    alike = [row for row in tx.execute(_DONE, {"project": project_id, "recipe": spec.recipe}) if _is_alike(spec, row)][:_ENOUGH]
+    ours = _weight(json.loads(spec.model_dump_json()))
+    alike: list[AnyRow] = []
+    for row in tx.execute(_DONE, {"project": project_id, "recipe": spec.recipe}):
+        if len(alike) < _ENOUGH and row.metrics is not None and _weight(json.loads(row.spec)) == ours:
+            alike.append(row)
     num_steps = spec.num_steps(num_training_rows)
     paces = [pace for row in alike if (pace := _seconds_per_step(row)) is not None]
     memory = [row.metrics["memory_bytes"] for row in alike if "memory_bytes" in row.metrics]
@@ -72,12 +76,6 @@ def queue_ahead(tx: Connection, spec: JobSpec) -> QueueAhead:
     busy = sum(node.num_devices - node.num_free for node in large) / 2
     seconds = median(usual) * ((num_devices or 0) + busy) / sum(node.num_devices for node in large)
     return QueueAhead(num_jobs=num_jobs, seconds=round(seconds, 3))
-
-
-def _is_alike(spec: JobSpec, row: AnyRow) -> bool:
-    stored: dict[str, Any] = json.loads(row.spec)
-    ours: dict[str, Any] = json.loads(spec.model_dump_json())
-    return row.metrics is not None and _weight(stored) == _weight(ours)
 
 
 def _weight(spec: dict[str, Any]) -> list[Any]:
