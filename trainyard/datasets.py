@@ -7,8 +7,7 @@ Whatever ended it, the next push goes on where this one was: what has been sent 
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
@@ -21,8 +20,8 @@ from core.wire.datasets import Dataset, DatasetFile, DatasetVersion
 from trainyard.calls import Calls
 from trainyard.downloads import Advance, RemoteFile, download_all
 from trainyard.errors import ApiError, BadInput, Conflict
+from trainyard.pushing import LocalFile, Told, files_below, push_file, quiet
 from trainyard.transport import Call, Parameters, read
-from trainyard.uploads import describe_file, upload_file
 
 HIDDEN = (".", "__MACOSX")  # what no reader of datasets looks at
 FILES_PAGE = 1000
@@ -30,18 +29,7 @@ POLL_SECONDS = 0.25
 MANIFEST_PATIENCE = 300.0  # seconds: the server stores a row for each of up to 100,000 files
 LATEST: Literal["latest"] = "latest"
 VersionLike = int | Literal["latest"]
-# What is being done to which file, and how many of its bytes are through.
-Told = Callable[[Literal["reading", "sending"], "LocalFile", int], None]
 _PROFILE: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
-
-
-@dataclass(frozen=True, slots=True)
-class LocalFile:
-    """A file that is to be pushed, and its path in the dataset."""
-
-    path: Path
-    name: str
-    size: int
 
 
 class DatasetCalls(Calls):
@@ -79,10 +67,9 @@ class DatasetCalls(Calls):
         """
         root = Path(path)
         files = local_files(root)
-        tell: Told = on_bytes or (lambda what, file, num_bytes: None)
         dataset = self.ensure_dataset(name or dataset_name(root), task=task)
         with self._transport.patient():
-            described = [self._send(file, tell) for file in files]
+            described = [push_file(self._transport, file, on_bytes or quiet) for file in files]
             return self._add_version(dataset.name, described)
 
     def wait_for_dataset(self, version: DatasetVersion, *, timeout: float | None = None) -> DatasetVersion:
@@ -141,11 +128,6 @@ class DatasetCalls(Calls):
         """One version, or all of it. Conflict while a job that has not ended needs it."""
         self._transport.answer(Call(method="DELETE", path=_url(name, version)))
 
-    def _send(self, file: LocalFile, tell: Told) -> ManifestFile:
-        described = describe_file(file.path, file.name, lambda num_bytes: tell("reading", file, num_bytes))
-        upload_file(self._transport, file.path, described, lambda num_bytes: tell("sending", file, num_bytes))
-        return described
-
     def _add_version(self, name: str, files: list[ManifestFile]) -> DatasetVersion:
         body = _json({"files": [file.model_dump() for file in files]})
         call = Call(method="POST", path=f"{_url(name)}/versions", body=body, headers=_once(), patience=MANIFEST_PATIENCE)
@@ -169,17 +151,7 @@ def local_files(root: Path) -> list[LocalFile]:
         return [LocalFile(root, root.name, root.stat().st_size)]
     if not root.is_dir():
         raise BadInput(f"there is no file or folder {root}")
-    found = [
-        LocalFile(path, path.relative_to(root).as_posix(), path.stat().st_size)
-        for path in sorted(root.rglob("*"))
-        if path.is_file() and not any(part.startswith(HIDDEN) for part in path.relative_to(root).parts)
-    ]
-    strangers = [file.name for file in found if not file.path.resolve().is_relative_to(root.resolve())]
-    if strangers:
-        raise BadInput(f"{strangers[0]} is a link that leads out of {root}; copy the file there instead")
-    if not found:
-        raise BadInput(f"there is no file in {root}")
-    return found
+    return files_below(root, hidden=HIDDEN)
 
 
 def dataset_name(root: Path) -> str:

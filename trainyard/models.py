@@ -1,12 +1,11 @@
 """Models: the client's calls, and how a folder of one's own becomes a version."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 from urllib.parse import quote
 
-from core.manifest import MANIFEST, ManifestFile
+from core.manifest import MANIFEST
 from core.spec import Dataset
 from core.wire.base import Page
 from core.wire.models import (
@@ -24,14 +23,12 @@ from core.wire.models import (
 from trainyard.calls import PAGE, Calls
 from trainyard.downloads import Advance, RemoteFile, download_all
 from trainyard.errors import BadInput
+from trainyard.pushing import LocalFile, Told, files_below, push_file, quiet
 from trainyard.transport import Call, read
-from trainyard.uploads import describe_file, upload_file
 
 MANIFEST_PATIENCE = 300.0  # seconds: the server reads the header of every file of weights
 POLL_SECONDS = 0.5
 VersionLike = int | str  # a number, an alias, or latest
-# What is being done to which file, and how many of its bytes are through.
-Told = Callable[[Literal["reading", "sending"], str, int], None]
 
 
 class ModelCalls(Calls):
@@ -74,10 +71,9 @@ class ModelCalls(Calls):
         """A folder of one's own as a version of the model; the same files again are the same version.
 
         It must hold ``.safetensors``; files named like pickles are refused. Whatever ended a push, the next one goes on from there.
-        ``on_bytes(what, path, num_bytes)`` hears of progress. Raises BadInput for what cannot be read or named.
+        ``on_bytes(what, file, num_bytes)`` hears of progress. Raises BadInput for what cannot be read or named.
         """
-        tell: Told = on_bytes or (lambda what, path, num_bytes: None)
-        described = [self._send_file(path, place, tell) for path, place in local_files(Path(folder))]
+        described = [push_file(self._transport, file, on_bytes or quiet) for file in local_files(Path(folder))]
         body = AddModelVersionRequest(files=tuple(described)).model_dump_json(exclude_none=True).encode()
         call = Call(method="POST", path=f"{_url(name)}/versions", body=body, patience=MANIFEST_PATIENCE)
         return read(ModelVersion, self._transport.answer(call))
@@ -137,26 +133,12 @@ class ModelCalls(Calls):
         """Conflict while an alias points to it, or a job that has not ended starts from it."""
         self._transport.answer(Call(method="DELETE", path=_url(name, version)))
 
-    def _send_file(self, path: Path, place: str, tell: Told) -> ManifestFile:
-        described = describe_file(path, place, lambda num_bytes: tell("reading", place, num_bytes))
-        upload_file(self._transport, path, described, lambda num_bytes: tell("sending", place, num_bytes))
-        return described
 
-
-def local_files(folder: Path) -> list[tuple[Path, str]]:
-    """Every file below the folder with its path in the model, by path; hidden ones and a package's own manifest are left out.
-
-    BadInput when there is none, or a link leads out of the folder.
-    """
-    if not folder.is_dir():
-        raise BadInput(f"there is no folder {folder}")
-    found = [(path, path.relative_to(folder).as_posix()) for path in sorted(folder.rglob("*")) if path.is_file()]
-    found = [(path, place) for path, place in found if place != MANIFEST and not any(part.startswith(".") for part in place.split("/"))]
-    strangers = [place for path, place in found if not path.resolve().is_relative_to(folder.resolve())]
-    if strangers:
-        raise BadInput(f"{strangers[0]} is a link that leads out of {folder}; copy the file there instead")
+def local_files(folder: Path) -> list[LocalFile]:
+    """All files of the folder but hidden ones and a package's own manifest. BadInput when there is none, or a link leads out."""
+    found = [file for file in files_below(folder) if file.name != MANIFEST]
     if not found:
-        raise BadInput(f"there is no file in {folder}")
+        raise BadInput(f"there is no file in {folder} but {MANIFEST}")
     return found
 
 

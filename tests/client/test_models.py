@@ -123,7 +123,7 @@ def test_the_client_refuses_folders_that_it_must_not_send(reaching: Client, own:
 
 def test_the_client_tells_of_progress_and_raises_what_the_server_says(reaching: Client, own: Path) -> None:
     heard: list[tuple[str, str, int]] = []
-    version = reaching.push_model(own, "own", on_bytes=lambda what, path, num_bytes: heard.append((what, path, num_bytes)))
+    version = reaching.push_model(own, "own", on_bytes=lambda what, path, num_bytes: heard.append((what, path.name, num_bytes)))
     assert ("sending", "model.safetensors", len(WEIGHTS)) in heard
     assert version == reaching.model_version("own", 1)
     assert [event.type for event in reaching.model_events("own")] == ["model.created", "version.registered"]

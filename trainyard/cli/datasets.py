@@ -1,23 +1,20 @@
 """``dataset``: push files, look at versions and what their validation found, download, prepare, delete."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.text import Text
 
 from core.states import DatasetState
 from core.wire.datasets import Dataset, DatasetVersion
-from trainyard.cli.download import shown_downloads
+from trainyard.cli.bars import shown_downloads, shown_push, tell_downloaded
 from trainyard.cli.exits import FAILED, OK
 from trainyard.cli.session import AsJson, console, print_json, print_table, session_of
 from trainyard.cli.words import ago, size
 from trainyard.client import Client
-from trainyard.datasets import LATEST, LocalFile, Told, VersionLike, local_files
+from trainyard.datasets import LATEST, VersionLike, local_files
 from trainyard.errors import BadInput, NotFound
 
 SHOWN_FINDINGS = 20
@@ -43,7 +40,7 @@ def push(
 ) -> None:
     """Send a file or folder as the newest version of a dataset, and see it validated; run it again to go on with a broken one."""
     with session_of(context).client() as client:
-        with _shown(path) as told:
+        with shown_push(local_files(path)) as told:
             version = client.push_dataset(path, name, task=task, on_bytes=told)
         _follow(client, version, no_wait=no_wait, as_json=as_json)
 
@@ -92,10 +89,7 @@ def download(
         target = folder or Path(f"{stem}-{number}")
         with shown_downloads() as advance:
             paths = client.download_dataset(stem, target, version=number, on_bytes=advance)
-    if as_json:
-        print_json({"dataset": stem, "version": number, "folder": str(target), "files": [str(path) for path in paths]})
-    else:
-        console().print(f"{len(paths)} files in {target}, each with the SHA-256 that the server announced")
+    tell_downloaded({"dataset": stem, "version": number}, target, paths, as_json=as_json)
 
 
 @dataset.command()
@@ -215,25 +209,3 @@ def _origin(version: DatasetVersion) -> str:
 
 def _number(latest: int | None) -> str:
     return "-" if latest is None else str(latest)
-
-
-@contextmanager
-def _shown(path: Path) -> Iterator[Told]:
-    """One bar over all files: each is read, then sent."""
-    total = sum(file.size for file in local_files(path))
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console(stderr=True), transient=True) as progress:
-        tasks: dict[str, TaskID] = {what: progress.add_task(what, total=total) for what in ("reading", "sending")}
-        through: dict[tuple[str, str], int] = {}
-
-        def told(what: Literal["reading", "sending"], file: LocalFile, num_bytes: int) -> None:
-            progress.advance(tasks[what], num_bytes - through.get((what, file.name), 0))
-            through[what, file.name] = num_bytes
-
-        yield told

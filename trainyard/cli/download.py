@@ -1,17 +1,14 @@
 """``download`` and ``artifacts``."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from trainyard.cli.session import AsJson, JobArgument, console, find_job, print_json, print_table, session_of
+from trainyard.cli.bars import shown_downloads, tell_downloaded
+from trainyard.cli.session import AsJson, JobArgument, find_job, print_json, print_table, session_of
 from trainyard.cli.words import size
 from trainyard.client import Client
-from trainyard.downloads import Advance, RemoteFile
 from trainyard.errors import NotFound
 
 
@@ -44,35 +41,9 @@ def download(
         paths = _download(client, job_id, target)
     if not paths:
         raise NotFound(f"{job_id} has left no artifacts yet", status=404, code="no_artifacts")
-    if as_json:
-        print_json({"job_id": job_id, "folder": str(target), "files": [str(path) for path in paths]})
-    else:
-        console().print(f"{len(paths)} files in {target}, each with the SHA-256 that the server announced")
+    tell_downloaded({"job_id": job_id}, target, paths, as_json=as_json)
 
 
 def _download(client: Client, job_id: str, folder: Path) -> list[Path]:
     with shown_downloads() as advance:
         return client.download(job_id, folder, on_bytes=advance)
-
-
-@contextmanager
-def shown_downloads() -> Iterator[Advance]:
-    """A bar for each file; what comes out hears of their bytes."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console(stderr=True), transient=True) as progress:
-        tasks: dict[str, TaskID] = {}
-
-        def advance(file: RemoteFile, num_bytes: int) -> None:
-            if file.path not in tasks:
-                tasks[file.path] = progress.add_task(file.path.replace("{", "{{"), total=file.size)
-            progress.update(tasks[file.path], completed=num_bytes)
-            if num_bytes >= file.size:
-                progress.update(tasks[file.path], visible=False)  # thousands of them would not fit
-
-        yield advance

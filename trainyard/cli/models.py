@@ -1,25 +1,22 @@
 """``model``: look at models and their versions, register, push, promote, compare, download, delete."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 from pydantic import TypeAdapter, ValidationError
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.text import Text
 
 from core.spec import Dataset
 from core.wire.models import MetricComparison, ModelVersion, Promotion, RegisteredModel
-from trainyard.cli.download import shown_downloads
+from trainyard.cli.bars import shown_downloads, shown_push, tell_downloaded
 from trainyard.cli.exits import FAILED
 from trainyard.cli.session import AsJson, console, find_job, print_json, print_table, session_of
 from trainyard.cli.words import ago, number, size
 from trainyard.client import Client
 from trainyard.errors import BadInput
-from trainyard.models import Told, VersionLike, local_files
+from trainyard.models import VersionLike, local_files
 
 SHOWN_EVENTS = 20
 _DATASET: TypeAdapter[Dataset] = TypeAdapter(Dataset)
@@ -76,7 +73,7 @@ def push(
     as_json: AsJson = False,
 ) -> None:
     """Send a folder of your own as the next version of a model; run it again to go on with a broken one."""
-    with session_of(context).client() as client, _shown(folder) as told:
+    with session_of(context).client() as client, shown_push(local_files(folder)) as told:
         version = client.push_model(folder, name, on_bytes=told)
     print_json(version) if as_json else _print_version(version)
 
@@ -165,10 +162,7 @@ def download(
         target = folder or Path(f"{stem}-{exact}")
         with shown_downloads() as advance:
             paths = client.download_model(stem, target, version=exact, on_bytes=advance)
-    if as_json:
-        print_json({"model": stem, "version": exact, "folder": str(target), "files": [str(path) for path in paths]})
-    else:
-        console().print(f"{len(paths)} files in {target}, each with the SHA-256 that the server announced")
+    tell_downloaded({"model": stem, "version": exact}, target, paths, as_json=as_json)
 
 
 @model.command()
@@ -265,25 +259,3 @@ def _latest(found: RegisteredModel) -> str:
 
 def _aliases(found: RegisteredModel) -> str:
     return ", ".join(f"{alias}={version}" for alias, version in found.aliases.items()) or "-"
-
-
-@contextmanager
-def _shown(folder: Path) -> Iterator[Told]:
-    """One bar for reading all files and one for sending them."""
-    total = sum(path.stat().st_size for path, _ in local_files(folder))
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console(stderr=True), transient=True) as progress:
-        tasks: dict[str, TaskID] = {what: progress.add_task(what, total=total) for what in ("reading", "sending")}
-        through: dict[tuple[str, str], int] = {}
-
-        def told(what: Literal["reading", "sending"], place: str, num_bytes: int) -> None:
-            progress.advance(tasks[what], num_bytes - through.get((what, place), 0))
-            through[what, place] = num_bytes
-
-        yield told
