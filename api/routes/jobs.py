@@ -15,16 +15,14 @@ from api.respond import json_response
 from api.strict_route import StrictRoute
 from core.access.keys import Caller
 from core.datasets.outlook import data_outlook, find_profile
-from core.datasets.resolve import resolve_datasets
 from core.failpoints import hit
 from core.jobs.cancel import cancel
 from core.jobs.experience import estimate, queue_ahead
 from core.jobs.pause import pause
 from core.jobs.queries import job_json, list_jobs
 from core.jobs.resume import resume
-from core.jobs.submit import check_available, submit
+from core.jobs.submit import submit, what_is_meant
 from core.jobs.waiting import waiting_for
-from core.models.references import find_base_version, settled
 from core.recipes import RECIPES, parse_spec
 from core.states import JobState
 from core.wire.base import Page
@@ -80,7 +78,6 @@ def submit_job(request: Request, caller: Submitter, body: JsonBody, idempotency_
     """Stores the job and answers it. A 201 means that it is durable: it will run, whatever dies meanwhile."""
     state = state_of(request)
     spec = parse_spec(body)
-    check_available(spec)
 
     def make(tx: Connection) -> Answer:
         job_id = submit(
@@ -107,10 +104,8 @@ def validate_spec(request: Request, caller: Reader, body: JsonBody) -> Response:
     """Answers the effective spec, every default filled in, with an outlook on its time, memory and queue; or every error at once."""
     state = state_of(request)
     spec = parse_spec(body)
-    check_available(spec)
     with state.db.read() as tx:
-        meant, _ = resolve_datasets(tx, caller.project_id, spec, lock=False)
-        meant = settled(meant, find_base_version(tx, caller.project_id, spec, locked=False))
+        meant = what_is_meant(tx, caller.project_id, spec, lock=False).spec
         profile = find_profile(tx, caller.project_id, meant)
     data = data_outlook(state.store, meant, profile)
     with state.db.read() as tx:

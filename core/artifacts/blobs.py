@@ -3,13 +3,13 @@
 import json
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, text, union_all
 
 from core.db.dataset_tables import dataset_files, job_datasets
 from core.db.model_tables import job_models, model_files
 from core.db.tables import artifacts, blobs, checkpoint_blobs, checkpoints, jobs
+from core.db.upload_tables import job_code
 from core.errors import BlobMissing, NotFound
 from core.jobs.leases import Fence
 from core.manifest import ManifestFile
@@ -50,11 +50,10 @@ def readable_size(tx: Connection, fence: Fence, sha256: str) -> int:
         .join(checkpoints, checkpoints.c.id == checkpoint_blobs.c.checkpoint_id)
         .where(checkpoints.c.job_id == fence.job_id, checkpoint_blobs.c.sha256 == sha256)
     )
-    spec = _spec(tx, fence)
     of_package = (
         select(artifacts.c.sha256)
         .join(jobs, jobs.c.id == artifacts.c.job_id)
-        .where(artifacts.c.sha256 == sha256, jobs.c.id == _named(spec, "base_model", "job"), jobs.c.project_id == fence.project_id)
+        .where(artifacts.c.sha256 == sha256, jobs.c.id == _base_model(tx, fence), jobs.c.project_id == fence.project_id)
     )
     of_version = (
         select(model_files.c.sha256)
@@ -66,21 +65,16 @@ def readable_size(tx: Connection, fence: Fence, sha256: str) -> int:
         .join(job_datasets, job_datasets.c.version_id == dataset_files.c.version_id)
         .where(job_datasets.c.job_id == fence.job_id, dataset_files.c.sha256 == sha256)
     )
-    # Proven when the job was submitted.
-    is_code = sha256 == _named(spec, "code", "sha256")
-    readable = union_all(of_checkpoint, of_package, of_version, of_dataset)
-    size: int | None = tx.scalar(select(blobs.c.size).where(blobs.c.sha256 == sha256 if is_code else blobs.c.sha256.in_(readable)))
+    of_code = select(job_code.c.sha256).where(job_code.c.job_id == fence.job_id, job_code.c.sha256 == sha256)
+    readable = union_all(of_checkpoint, of_package, of_version, of_dataset, of_code)
+    size: int | None = tx.scalar(select(blobs.c.size).where(blobs.c.sha256.in_(readable)))
     if size is None:
         raise NotFound
     return size
 
 
-def _spec(tx: Connection, fence: Fence) -> dict[str, Any]:
-    spec: dict[str, Any] = json.loads(tx.scalars(select(jobs.c.spec).where(jobs.c.id == fence.job_id)).one())
-    return spec
-
-
-def _named(spec: dict[str, Any], section: str, key: str) -> str | None:
-    """What a reference of the attempt's own spec names: the job whose package it starts from, the archive of its code."""
-    value = (spec.get(section) or {}).get(key)
-    return value if isinstance(value, str) else None
+def _base_model(tx: Connection, fence: Fence) -> str | None:
+    """The job whose package the attempt's own job starts from."""
+    spec = json.loads(tx.scalars(select(jobs.c.spec).where(jobs.c.id == fence.job_id)).one())
+    job_id = (spec.get("base_model") or {}).get("job")
+    return job_id if isinstance(job_id, str) else None

@@ -10,7 +10,7 @@ from core.db.dataset_tables import dataset_files
 from core.db.engine import Database
 from core.db.model_tables import model_files
 from core.db.tables import artifacts, blobs, checkpoint_blobs, jobs, log_streams
-from core.db.upload_tables import uploads
+from core.db.upload_tables import job_code, uploads
 from core.states import FINAL
 
 GRACE = timedelta(hours=24)  # between an upload and the manifest that names it may lie a long outage
@@ -44,8 +44,7 @@ def _forget(db: Database, before: datetime) -> list[str]:
         ~exists().where(model_files.c.sha256 == blobs.c.sha256),
         ~exists().where(dataset_files.c.sha256 == blobs.c.sha256),
         ~exists().where(log_streams.c.blob_sha256 == blobs.c.sha256),
-        # A digest is found in no spec but that of the script whose code it is.
-        ~exists().where(jobs.c.recipe == "script", jobs.c.state.not_in(sorted(FINAL)), jobs.c.spec.contains(blobs.c.sha256)),
+        ~exists().where(job_code.c.sha256 == blobs.c.sha256, job_code.c.job_id == jobs.c.id, jobs.c.state.not_in(sorted(FINAL))),
     ]
     with db.read() as tx:
         candidates = tx.scalars(select(blobs.c.sha256).where(*unused).limit(_BATCH)).all()

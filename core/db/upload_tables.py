@@ -16,3 +16,12 @@ uploads = Table(
     Column("created_at", Instant, nullable=False),
     Index("ix_uploads_sha256", "sha256"),
 )
+
+# The uploaded archive that a script job runs: what its spec says, in a form that a join can read.
+job_code = Table(
+    "job_code",
+    metadata,
+    Column("job_id", Id, ForeignKey("jobs.id"), primary_key=True),
+    Column("sha256", String(64), nullable=False),
+    Index("ix_job_code_sha256", "sha256"),
+)

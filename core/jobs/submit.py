@@ -1,23 +1,27 @@
 """Takes a job into the ledger. When the transaction is committed, the job exists and will not be lost."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Generic, TypeVar
 
 from sqlalchemy import Connection, bindparam, insert, select, text
 
 from core.access.project_secrets import require_secrets
 from core.artifacts.uploads import require_uploads
-from core.datasets.resolve import note_reads, resolve_datasets
+from core.datasets.resolve import Reads, note_reads, resolve_datasets
 from core.db.tables import job_labels, jobs
+from core.db.upload_tables import job_code
 from core.errors import InvalidInput, NotAvailable, Problem, TooManyQueued
 from core.ids import new_id
 from core.jobs.journal import Entry
 from core.jobs.transitions import create_job
 from core.manifest import ManifestFile
-from core.models.references import find_base_version, note_models, settled
+from core.models.references import BaseVersion, find_base_version, note_models, settled
 from core.recipes.script import ScriptSpec, UploadedCode
 from core.spec import JobModel, JobSpec
 from core.states import JobState
+
+Spec = TypeVar("Spec", bound=JobSpec)
 
 # One row beyond the limit is all that is asked for; the literal lets both databases use a partial index.
 _IS_FULL = select(jobs.c.id).where(jobs.c.project_id == bindparam("project"), text("state = 'queued'")).offset(bindparam("limit")).limit(1)
@@ -41,12 +45,8 @@ def submit(tx: Connection, *, project_id: str, spec: JobSpec, now: datetime, max
     dataset is named that it has not or that is not ready, or ``code`` is an archive that it has not uploaded; TooManyQueued
     when the project has ``max_queued`` queued jobs.
     """
-    check_available(spec)
-    check_base_model(tx, project_id, spec)
-    check_script(tx, project_id, spec)
-    spec, reads = resolve_datasets(tx, project_id, spec, lock=True)
-    base = find_base_version(tx, project_id, spec)
-    spec = settled(spec, base)
+    meant = what_is_meant(tx, project_id, spec, lock=True)
+    spec, reads = meant.spec, meant.reads
     if tx.scalar(_IS_FULL, {"project": project_id, "limit": max_queued - 1}) is not None:
         raise TooManyQueued
     job_id = new_id("job")
@@ -67,8 +67,30 @@ def submit(tx: Connection, *, project_id: str, spec: JobSpec, now: datetime, max
     note_reads(tx, job_id, reads)
     if spec.labels:
         tx.execute(insert(job_labels), [{"job_id": job_id, "key": key, "value": value} for key, value in spec.labels.items()])
-    note_models(tx, job_id, spec, base)
+    note_models(tx, job_id, spec, meant.base)
+    if isinstance(spec, ScriptSpec) and isinstance(spec.code, UploadedCode):
+        tx.execute(insert(job_code).values(job_id=job_id, sha256=spec.code.sha256))
     return job_id
+
+
+@dataclass(frozen=True, slots=True)
+class Meant(Generic[Spec]):
+    """A spec with exact versions in the place of names and aliases, and the versions that it reads and starts from."""
+
+    spec: Spec
+    reads: dict[str, Reads]
+    base: BaseVersion | None
+
+
+def what_is_meant(tx: Connection, project_id: str, spec: Spec, *, lock: bool) -> Meant[Spec]:
+    """Raises as ``submit`` for what this version does not offer and what the project does not have. With ``lock`` it stays there
+    until the transaction ends."""
+    check_available(spec)
+    check_base_model(tx, project_id, spec)
+    check_script(tx, project_id, spec)
+    resolved, reads = resolve_datasets(tx, project_id, spec, lock=lock)
+    base = find_base_version(tx, project_id, resolved, locked=lock)
+    return Meant(settled(resolved, base), reads, base)
 
 
 def check_base_model(tx: Connection, project_id: str, spec: JobSpec) -> None:

@@ -80,6 +80,32 @@ def test_what_nothing_refers_to_is_removed_and_has_to_be_sent_again(served_on_ea
     assert client.get(f"/v1/uploads/{SHA}").json() == {"offset": 0, "is_complete": False}
 
 
+def test_the_code_of_a_script_is_kept_while_its_job_lives_and_read_by_its_attempt_alone(served_on_each: Served) -> None:
+    admin, node, state = served_on_each.client(), served_on_each.node(), served_on_each.state
+    spec = {"recipe": "script", "code": {"sha256": SHA, "size": len(DATA)}, "entrypoint": "train.py"}
+    for path in ("/v1/jobs", "/v1/jobs/validate"):
+        refused = admin.post(path, json=spec)
+        assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/code/0"), path
+    put(admin, DATA)
+    job_id = admin.post("/v1/jobs", json=spec).json()["id"]
+    admin.submit(training={"ending": "never"})
+    later = SystemClock().now() + timedelta(hours=25)
+    assert collect_orphans(state.db, state.store, now=later) == 0
+
+    worker_id, answers = node.register(), []
+    for device in (0, 1):
+        claim = node.claim(worker_id, devices=(device,))
+        assert claim is not None
+        headers = {"Authorization": f"Bearer {claim['lease_token']}"}
+        answers.append(served_on_each.stranger().get(f"/v1/worker/attempts/{claim['attempt_id']}/blobs/{SHA}", headers=headers))
+        if claim["job_id"] == job_id:
+            node.say(claim, "finish", reason="user_error")
+    assert [answer.status_code for answer in answers] == [200, 404]
+    assert answers[0].content == DATA
+    assert admin.job(job_id)["is_terminal"]
+    assert collect_orphans(state.db, state.store, now=later) == 1
+
+
 def test_a_key_that_may_only_read_uploads_nothing(served_on_each: Served) -> None:
     assert put(served_on_each.client(Scope.READ), DATA)[0] == 403
 
