@@ -1,15 +1,15 @@
 """Artifacts: the files of a trained model and its reports, one by one or as an archive."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from api.deps import After, JobId, Limit, Reader, state_of
 from api.errors import ERRORS
 from api.respond import etag_matches, json_response, not_modified
 from api.strict_route import StrictRoute
 from api.transfer.archive import Archive, TarArchive
-from api.transfer.download import PART_OR_WHOLE, Described, Direct, StreamedBytes, answer
+from api.transfer.download import DOWNLOAD, NOT_MODIFIED, Described, Direct, IfNoneMatch, IfRange, Range, StreamedBytes, answer
 from api.transfer.zip_archive import ZipArchive
 from core.artifacts.artifacts import all_artifacts, get_artifact, list_artifacts
 from core.errors import NotFound
@@ -19,14 +19,6 @@ from core.wire.jobs import Artifact
 router = APIRouter(prefix="/jobs/{job_id}", tags=["artifacts"], route_class=StrictRoute)
 
 OfAttempt = Annotated[int | None, Query(ge=1, le=2**31 - 1, description="by default the attempt that handed over files last")]
-# Declared for the document; `answer` reads them from the request.
-Range = Annotated[str | None, Header(description="one byte range, such as `bytes=1000-`")]
-IfRange = Annotated[str | None, Header(description="the entity tag that the first part of a resumed download had")]
-IfNoneMatch = Annotated[str | None, Header(description="entity tags that the caller has already")]
-
-
-_KNOWN: dict[int | str, dict[str, Any]] = {304: {"description": "the caller has it"}}
-DOWNLOAD = {**ERRORS(404, 416), **PART_OR_WHOLE, **_KNOWN}
 _FORMATS: dict[str, type[Archive]] = {"tar": TarArchive, "zip": ZipArchive}
 _ARCHIVES = {kind.media_type: {"schema": {"type": "string", "format": "binary"}} for kind in _FORMATS.values()}
 
@@ -66,7 +58,7 @@ def download(
     "/archive",
     summary="Download all artifacts as one file",
     response_class=Response,
-    responses={**ERRORS(404), **_KNOWN, 200: {"content": _ARCHIVES, "description": "the archive; its length is told in advance"}},
+    responses={**ERRORS(404), **NOT_MODIFIED, 200: {"content": _ARCHIVES, "description": "the archive; its length is told in advance"}},
 )
 def download_archive(
     request: Request,

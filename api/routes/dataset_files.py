@@ -13,10 +13,9 @@ from api.deps import ApiState, Reader, Submitter, state_of
 from api.errors import ERRORS
 from api.openapi import bytes_body
 from api.respond import json_response
-from api.routes.artifacts import DOWNLOAD, IfNoneMatch, IfRange, Range
 from api.routes.datasets import DatasetName, Version, wanted
 from api.strict_route import StrictRoute
-from api.transfer.download import Described, Direct, answer
+from api.transfer.download import DOWNLOAD, Described, Direct, IfNoneMatch, IfRange, Range, answer
 from api.transfer.upload import receive_whole
 from core.access.keys import Caller
 from core.artifacts.artifacts import MEDIA_TYPES, get_artifact

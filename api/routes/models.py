@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from sqlalchemy import Connection
 
 from api.deps import After, ApiState, JsonBody, Limit, Reader, Submitter, parse, state_of
@@ -12,7 +12,7 @@ from api.idempotent import Answer, IdempotencyKey, once
 from api.openapi import body_of
 from api.respond import json_response
 from api.strict_route import StrictRoute
-from api.transfer.download import PART_OR_WHOLE, Described, Direct, answer
+from api.transfer.download import DOWNLOAD, Described, Direct, IfNoneMatch, IfRange, Range, answer
 from core.access.keys import Caller
 from core.artifacts.uploads import require_uploads
 from core.manifest import ManifestFile
@@ -41,7 +41,6 @@ Compared = Annotated[str, Query(pattern=_REFERENCE, description="a number, an al
 AliasFilter = Annotated[str | None, Query(max_length=64, pattern=r"^[a-z][a-z0-9_-]*$", description="events of this alias alone")]
 AfterSeq = Annotated[int, Query(ge=0, le=2**31 - 1, description="the `seq` that you know")]
 
-_KNOWN: dict[int | str, dict[str, Any]] = {304: {"description": "the caller has it"}}
 _MADE: dict[int | str, dict[str, Any]] = {
     200: {"model": ModelVersion, "description": "it was a version already"},
     201: {"model": ModelVersion, "description": "the new version"},
@@ -164,13 +163,13 @@ def list_version_files(request: Request, caller: Reader, name: ModelName, versio
     "/{name}/versions/{version}/files/{path:path}",
     summary="Describe a file",
     response_class=Response,
-    responses={**ERRORS(404, 416), **PART_OR_WHOLE, **_KNOWN},
+    responses=DOWNLOAD,
 )
 @router.get(
     "/{name}/versions/{version}/files/{path:path}",
     summary="Download a file",
     response_class=Response,
-    responses={**ERRORS(404, 416), **PART_OR_WHOLE, **_KNOWN},
+    responses=DOWNLOAD,
 )
 def download_file(
     request: Request,
@@ -178,9 +177,9 @@ def download_file(
     name: ModelName,
     version: Version,
     path: Annotated[str, Path(description="as the list has it")],
-    range: Annotated[str | None, Header(description="one byte range, such as `bytes=1000-`")] = None,
-    if_range: Annotated[str | None, Header(description="the entity tag that the first part of a resumed download had")] = None,
-    if_none_match: Annotated[str | None, Header(description="entity tags that the caller has already")] = None,
+    range: Range = None,
+    if_range: IfRange = None,
+    if_none_match: IfNoneMatch = None,
     direct: Direct = True,
 ) -> Response:
     """The bytes, always as an attachment. One byte range at most; several are answered with the whole."""

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 from urllib.parse import quote
 
-from fastapi import Query, Request, Response
+from fastapi import Header, Query, Request, Response
 from starlette.types import Receive, Scope, Send
 
-from api.errors import problem, request_id_of
+from api.errors import ERRORS, problem, request_id_of
 from api.respond import etag_matches
 from api.transfer.ranges import RangeNotSatisfiable, Span, wanted_span
 from core.artifacts.store import ByteStore
@@ -27,6 +27,12 @@ PART_OR_WHOLE: dict[int | str, dict[str, Any]] = {
     307: {"description": "the store has the bytes, for a few minutes at `Location`; the API key is not for it"},
 }
 
+NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "the caller has it"}}
+DOWNLOAD = {**ERRORS(404, 416), **PART_OR_WHOLE, **NOT_MODIFIED}
+# Declared for the document; ``answer`` reads them from the request.
+Range = Annotated[str | None, Header(description="one byte range, such as `bytes=1000-`")]
+IfRange = Annotated[str | None, Header(description="the entity tag that the first part of a resumed download had")]
+IfNoneMatch = Annotated[str | None, Header(description="entity tags that the caller has already")]
 Direct = Annotated[bool, Query(description="whether a store that can may be named in a 307, instead of bytes")]
 
 # Of their own: a slow disk must not keep the threads that answer requests.

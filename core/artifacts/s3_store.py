@@ -7,7 +7,7 @@ whole and verified, and are then sent on; direct ones are put under ``<prefix>/s
 import contextlib
 import hashlib
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
@@ -17,9 +17,9 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store as Bucket
 
 from core.artifacts.s3_place import S3Place
-from core.artifacts.staging import RESERVE, Staging
+from core.artifacts.staging import RESERVE, StagedStore, Staging
 from core.artifacts.store import CHUNK, DirectUpload, check_sha256
-from core.artifacts.upload import Upload, UploadKey
+from core.artifacts.upload import UploadKey
 from core.errors import BlobMissing, DigestMismatch, Unavailable
 from core.ids import new_id
 
@@ -32,7 +32,7 @@ LASTS = timedelta(minutes=15)  # of a presigned URL, until its request begins
 _TICK = 1.0  # seconds; how exactly the store tells when an object was stored
 
 
-class S3Store:
+class S3Store(StagedStore):
     """``home`` is a local folder for uploads on their way. Nothing is connected before the first use, so a fork may come before."""
 
     def __init__(self, place: S3Place, home: Path, *, reserve: float = RESERVE) -> None:
@@ -44,15 +44,6 @@ class S3Store:
     @property
     def direct(self) -> Self | None:
         return self if self._place.is_direct else None
-
-    def durable_offset(self, key: UploadKey) -> int:
-        return self.staging.durable_offset(key)
-
-    def upload(self, key: UploadKey, size: int) -> contextlib.AbstractContextManager[Upload]:
-        return self.staging.upload(key, size)
-
-    def put(self, chunks: Iterable[bytes], *, keeps_reserve: bool = False) -> str:
-        return self.staging.put(chunks, keeps_reserve=keeps_reserve)
 
     def has(self, sha256: str) -> bool:
         return self._head(_object(sha256)) is not None

@@ -76,6 +76,21 @@ class Staging:
             raise StorageFull(f"the store keeps {self.reserve:.0%} of its disk free and has no room for {num_bytes} more bytes")
 
 
+class StagedStore:
+    """What stores have alike whose uploads wait in a folder until they are whole: the part of the port that brings bytes."""
+
+    staging: Staging
+
+    def durable_offset(self, key: UploadKey) -> int:
+        return self.staging.durable_offset(key)
+
+    def upload(self, key: UploadKey, size: int) -> contextlib.AbstractContextManager[Upload]:
+        return self.staging.upload(key, size)
+
+    def put(self, chunks: Iterable[bytes], *, keeps_reserve: bool = False) -> str:
+        return self.staging.put(chunks, keeps_reserve=keeps_reserve)
+
+
 @contextlib.contextmanager
 def storage_errors() -> Iterator[None]:
     """A full disk or quota becomes StorageFull; every other OSError stays what it is."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, Self
 
-from core.artifacts.staging import RESERVE, Staging
+from core.artifacts.staging import RESERVE, StagedStore, Staging
 from core.artifacts.upload import Upload, UploadKey
 from core.ids import new_id
 from core.manifest import fsync
@@ -91,7 +91,7 @@ class ByteStore(Protocol):
         """Drops unfinished uploads untouched since ``older_than`` and names the objects stored before it."""
 
 
-class FolderStore:
+class FolderStore(StagedStore):
     """A folder of a local file system: ``sha256/ab/cd/<digest>`` and ``staging/<owner>.<digest>``."""
 
     direct = None
@@ -103,15 +103,6 @@ class FolderStore:
 
     def path(self, sha256: str) -> Path:
         return self._objects / check_sha256(sha256)[:2] / sha256[2:4] / sha256
-
-    def durable_offset(self, key: UploadKey) -> int:
-        return self.staging.durable_offset(key)
-
-    def upload(self, key: UploadKey, size: int) -> contextlib.AbstractContextManager[Upload]:
-        return self.staging.upload(key, size)
-
-    def put(self, chunks: Iterable[bytes], *, keeps_reserve: bool = False) -> str:
-        return self.staging.put(chunks, keeps_reserve=keeps_reserve)
 
     def has(self, sha256: str) -> bool:
         return self.path(sha256).is_file()

@@ -61,8 +61,12 @@ class Script:
         self._python = Path()
 
     def prepare(self, materialiser: Materialiser, channels: Mapping[str, Path], point: ResumePoint | None) -> None:
-        """Puts everything in place. CannotPrepare when something cannot be had."""
+        """Puts everything in place. CannotPrepare when something cannot be had.
+
+        Call it in a thread that lives as long as the attempt: the tracking server dies with it.
+        """
         dirs, spec = self._dirs, self._spec
+        self._reporting.launch(self._node.environ)
         dirs.create()
         place_code(spec, dirs.code, materialiser)
         source = PackageSource(wheels_dir=self._node.wheels_dir, environ=self._node.environ)
@@ -85,7 +89,7 @@ class Script:
         self._metrics.step = point.step if point else 0
 
     def plan(self) -> LaunchPlan:
-        """Call it after ``prepare``, in a thread that lives as long as the attempt: the tracking server dies with it."""
+        """Call it after ``prepare``."""
         assert self._setting is not None
         self._metrics.tell_progress()
         return plan_script(

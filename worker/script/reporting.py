@@ -18,7 +18,7 @@ FOLDER, TOKEN = "tracking", "tracking.token"
 
 
 class Reporting:
-    """``earlier`` are the run directories of the job's attempts before, the newest first. ``start`` it in a thread that lives on."""
+    """``earlier`` are the run directories of the job's attempts before, the newest first. ``launch`` it in a thread that lives on."""
 
     def __init__(self, run_dir: RunDir, job_id: str, *, earlier: Sequence[RunDir] = ()) -> None:
         self.folder = TrackingFolder(run_dir.root / FOLDER)
@@ -28,9 +28,13 @@ class Reporting:
         self._server = TrackingProcess(self.folder.root, run_id=job_id, token_file=self._token, carry_from=before)
         self._offset = 0
 
-    def start(self, environ: Mapping[str, str]) -> dict[str, str]:
-        """The variables that lead the script to the server; raises DidNotListen."""
+    def launch(self, environ: Mapping[str, str]) -> None:
+        """Starts the server, which takes its time while the rest is prepared."""
         make_token(self._token)
+        self._server.launch(environ)
+
+    def start(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """The variables that lead the script to the server, once it listens; raises DidNotListen."""
         return environment(self._server.start(environ), self._token, run_id=self._job_id, base=environ)
 
     def look_after(self, environ: Mapping[str, str]) -> None:

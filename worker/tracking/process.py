@@ -41,13 +41,14 @@ class TrackingProcess:
             self._pid = None
         return self._pid
 
-    def start(self, environ: Mapping[str, str], timeout: float = START_SECONDS) -> int:
-        """The port, once it listens: the same as before when it was started before. Raises DidNotListen.
-
-        Of ``environ`` only what Python needs is handed on. A server that runs already stays.
-        """
+    def launch(self, environ: Mapping[str, str]) -> None:
+        """Starts it without waiting. Of ``environ`` only what Python needs is handed on. A server that runs already stays."""
         if self.pid is None:
             self._pid = spawn(self._argv, {name: environ[name] for name in PASSED_ON if name in environ})
+
+    def start(self, environ: Mapping[str, str], timeout: float = START_SECONDS) -> int:
+        """Launches it and waits; the port, once it listens: the same as before when it was started before. Raises DidNotListen."""
+        self.launch(environ)
         deadline = time.monotonic() + timeout
         while (told := self._told()) is None or told.pid != self._pid:
             if self._ended_within(POLL_SECONDS):
