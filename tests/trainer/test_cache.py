@@ -13,6 +13,7 @@ from typing import cast
 import pytest
 
 from core.manifest import verify
+from trainer import signs_of_life
 from trainer.data import cache
 from trainer.data.cache import content_digest, data_digest, entry_name, is_whole, prepared
 from trainer.errors import InvalidData, PeerLost
@@ -151,7 +152,7 @@ def test_concurrent_jobs_build_once_and_the_one_that_waits_shows_life(tmp_path: 
 
 
 def test_a_builder_that_computes_shows_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(signs_of_life, "BEAT_SECONDS", 0.01)
     run = new_run(tmp_path)
     said = cast(Reporter, run.report).said
 

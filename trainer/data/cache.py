@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,13 +19,12 @@ from typing import Any
 
 from core.manifest import ManifestError, read_manifest, seal, sha256_of
 from trainer.errors import PeerLost
+from trainer.signs_of_life import signs_of_life
 from trainer.state import Run
 
 CACHE_FORMAT = 1  # part of every key: another number makes all that was prepared before unknown
 POLL_SECONDS = 0.1
-BEAT_SECONDS = 1.0
 DIGEST = "digest"
-SIGN_OF_LIFE = 0.01  # seconds of computing since the last beat
 
 _IN_USE: list[int] = []  # descriptors, whose locks last as long as this process
 
@@ -119,7 +117,7 @@ def _ensure(run: Run, folder: Path, key: dict[str, Any], build: Callable[[Path],
         shutil.rmtree(folder, ignore_errors=True)
         part.mkdir(mode=0o700)
         try:
-            with _signs_of_life(run):
+            with signs_of_life(run):
                 build(part)
                 seal(part, {"key": key})
             part.rename(folder)
@@ -159,24 +157,3 @@ def _try_lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-@contextmanager
-def _signs_of_life(run: Run) -> Iterator[None]:
-    """Reports progress for as long as this process computes: a builder that stands still counts as hung."""
-    done = threading.Event()
-
-    def beat() -> None:
-        worked = time.process_time()
-        while not done.wait(BEAT_SECONDS):
-            if time.process_time() - worked > SIGN_OF_LIFE:
-                worked = time.process_time()
-                run.report.progress()
-
-    thread = threading.Thread(target=beat, name="signs-of-life", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()

@@ -11,7 +11,7 @@ from trainer.data.findings import Findings
 from trainer.data.limit import rows_to_score
 from trainer.data.text.augment import Place
 from trainer.data.text.base import read_base
-from trainer.data.text.masking import Masking, ordinary_ids
+from trainer.data.text.masking import Masking
 from trainer.data.text.packing import pack_texts, read_texts, splits_of
 from trainer.data.text.prepare import plan_tokenizer
 from trainer.data.text.tokenizers import FILE
@@ -48,7 +48,7 @@ class MaskedLanguageModeling(Task):
             if prepared.stats[name]:
                 self.findings.count(what, prepared.stats[name])
         self.num_train_rows = len(self.splits.train)
-        self.masking = self._masking()
+        self.masking = Masking.by(spec.training, self.tokenizer)
         self.evaluation = plan_evaluation(spec.evaluation, metric="loss")
 
     def architecture(self) -> dict[str, Any]:
@@ -108,18 +108,6 @@ class MaskedLanguageModeling(Task):
     def _masked(self, rows: Rows, place: Place) -> Batch:
         batch = self.ids.batch(rows, pad_id=self.tokenizer.pad_id, longest=self.plan.max_length)
         return self.masking(batch, rows, place)
-
-    def _masking(self) -> Masking:
-        knobs, tokenizer = self.spec.training, self.tokenizer
-        assert tokenizer.mask_id is not None
-        return Masking(
-            share=knobs.masked_share,
-            as_mask=knobs.mask_token_share,
-            as_random=knobs.random_token_share,
-            mask_id=tokenizer.mask_id,
-            special_ids=tokenizer.special_ids,
-            ordinary=ordinary_ids(tokenizer.vocab_size, tokenizer.special_ids),
-        )
 
     def _described(self, model: nn.Module) -> dict[str, Any]:
         inputs = {"ids": "int64, token numbers by tokenizer.json", "mask": "bool, true on tokens and false on the padding behind them"}

@@ -1,9 +1,6 @@
 """model-export: a packaged model as a program that runs without this software, compared with it before anyone gets it."""
 
 import shutil
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -16,13 +13,13 @@ from trainer.data.findings import placed
 from trainer.errors import InvalidData
 from trainer.predict.predictor import BadInput, Predictor, Record
 from trainer.predict.rows import rows_of
+from trainer.signs_of_life import signs_of_life
 from trainer.state import Run
 from trainer.tools.batches import each_or_problem
 from trainer.tools.exports import find_exporter
 from trainer.tools.exports.trial import Trial
 from trainer.tools.packaged import open_predictor, storing
 
-ALIVE_EVERY_SECONDS = 2.0
 # Of a package: weights, which the export has in its own form, and what tells about its training.
 LEFT_BEHIND = (
     *("model.safetensors", "model.pt2", "model.onnx", "export.json", MANIFEST),
@@ -38,7 +35,7 @@ def export(run: Run) -> dict[str, float] | None:
     run.report.progress(phase=Phase.PACKAGING)
     folder = run.dir.artifacts
     trial = Trial(predictor, spec.model, folder, rows_to_try(run, predictor, spec.model.num_rows))
-    with storing(), _alive(run):
+    with storing(), signs_of_life(run):
         copy_beside(predictor.folder, folder)
         find_exporter(spec.model.format)(trial)
     if run.stop.asked:
@@ -90,21 +87,3 @@ def copy_beside(source: Path, target: Path) -> None:
             shutil.copyfile(path, target / path.name)
     if (source / "seen.safetensors").is_file():
         shutil.copyfile(source / "seen.safetensors", target / "seen.safetensors")
-
-
-@contextmanager
-def _alive(run: Run) -> Iterator[None]:
-    """Tracing a large model takes minutes in which torch says nothing."""
-    done = threading.Event()
-
-    def tell() -> None:
-        while not done.wait(ALIVE_EVERY_SECONDS):
-            run.report.progress()
-
-    thread = threading.Thread(target=tell, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()

@@ -1,10 +1,13 @@
 """Masked-language modelling's inputs and labels: Devlin et al. 2018 (arXiv:1810.04805), section 3.1."""
 
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 
+from core.recipes.masked_language_modeling import Training
 from trainer.data.text.augment import Place, Rows
+from trainer.data.text.tokenizers import Tokenizer
 from trainer.tasks.task import IGNORED, Batch
 
 _CHOICE, _FATE, _TOKEN = range(0x90, 0x93)
@@ -22,6 +25,19 @@ class Masking:
     mask_id: int
     special_ids: tuple[int, ...]
     ordinary: torch.Tensor  # the ids of all other tokens
+
+    @classmethod
+    def by(cls, knobs: Training, tokenizer: Tokenizer) -> Self:
+        """As the spec says, for the tokens of this tokenizer, which has a [MASK]."""
+        assert tokenizer.mask_id is not None
+        return cls(
+            share=knobs.masked_share,
+            as_mask=knobs.mask_token_share,
+            as_random=knobs.random_token_share,
+            mask_id=tokenizer.mask_id,
+            special_ids=tokenizer.special_ids,
+            ordinary=ordinary_ids(tokenizer.vocab_size, tokenizer.special_ids),
+        )
 
     def __call__(self, batch: Batch, rows: Rows, place: Place) -> Batch:
         """Adds ``labels`` (N, L), IGNORED where nothing is to be told, and ``where`` (M,), the other places in the flat N * L."""

@@ -13,7 +13,7 @@ from core.recipes.masked_language_modeling import Training as MaskedTraining
 from trainer.data.corpus import SPLITS, Corpus, read_given
 from trainer.data.text.augment import Place
 from trainer.data.text.columns import read_plain_texts
-from trainer.data.text.masking import Masking, ordinary_ids
+from trainer.data.text.masking import Masking
 from trainer.data.token_files import TokenSplit, write_tokens
 from trainer.language_scores import MaskedTally, score_next_tokens
 from trainer.predict.causal_language_modeling import Predictor as CausalPredictor
@@ -57,16 +57,7 @@ class MaskedTokens(RowScorer):
         super().__init__(scoring)
         assert isinstance(scoring.predictor, MaskedPredictor)
         self.predictor, self.tally, self.num_taken = scoring.predictor, MaskedTally(), 0
-        tokenizer, knobs = scoring.predictor.tokenizer, MaskedTraining()
-        assert tokenizer.mask_id is not None
-        self.masking = Masking(
-            share=knobs.masked_share,
-            as_mask=knobs.mask_token_share,
-            as_random=knobs.random_token_share,
-            mask_id=tokenizer.mask_id,
-            special_ids=tokenizer.special_ids,
-            ordinary=ordinary_ids(tokenizer.vocab_size, tokenizer.special_ids),
-        )
+        self.masking = Masking.by(MaskedTraining(), scoring.predictor.tokenizer)
 
     def rows(self, root: Path) -> Iterator[Row]:
         knobs = self.scoring.spec.data
