@@ -10,9 +10,11 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import torch
 
 from bench.training.figures import Figure, command_of, keep, render
@@ -35,6 +37,7 @@ OTHERS: dict[str, str] = {
     "gpu-resnet50": "gpu:resnet50",
 }
 NEED_GPU = ("gpu-gpt2", "gpu-resnet50")
+QUIET = 0.1  # cores
 NAMES = (*dict.fromkeys((*GOALS, *OTHERS)),)
 
 
@@ -64,7 +67,7 @@ def measure(name: str, place: Place) -> None:
     if name in NEED_GPU and not torch.cuda.is_available():
         print(f"{name}: this machine has no CUDA device; not measured", flush=True)
         return
-    load = os.getloadavg()[0]  # of others: seconds that were measured beside them are no promise
+    started, busy, own = time.monotonic(), cpu_seconds_of_all(), cpu_seconds_of_us()
     figures = []
     for figure in rows_of(name)(place):
         print(figure.row(command_of(name), "now"), flush=True)
@@ -72,8 +75,22 @@ def measure(name: str, place: Place) -> None:
     cores = len(Path("/proc/cpuinfo").read_text().split("processor\t")) - 1
     on_gpu = name in NEED_GPU or place.device == "cuda"
     device = torch.cuda.get_device_name() if on_gpu else f"{cores} cores"
-    keep(name, figures, device=device if load < 0.5 * cores else f"{device} under a load of {load:.0f}")
+    # Seconds that were measured beside others are no promise.
+    others = (cpu_seconds_of_all() - busy - cpu_seconds_of_us() + own) / (time.monotonic() - started)
+    keep(name, figures, device=device if others < QUIET else f"{device}, {others:.1f} of them busy with other things")
     render(NAMES)
+
+
+def cpu_seconds_of_all() -> float:
+    """Of every process of this machine since it was started."""
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - times.iowait)
+
+
+def cpu_seconds_of_us() -> float:
+    """Of this process and of all that it has started and waited for."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def rows_of(name: str) -> Callable[[Place], Iterator[Figure]]:
