@@ -37,7 +37,7 @@ router = APIRouter(prefix="/models", tags=["models"], route_class=StrictRoute)
 _REFERENCE = r"^([1-9][0-9]{0,8}|[a-z][a-z0-9_-]{0,63})$"
 ModelName = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="a model's name")]
 Version = Annotated[str, Path(pattern=_REFERENCE, description="a number, an alias, or `latest`")]
-Compared = Annotated[str, Query(pattern=_REFERENCE, description="a number, an alias, or `latest`")]
+WantedVersion = Annotated[str, Query(pattern=_REFERENCE, description="a number, an alias such as `production`, or `latest`")]
 AliasFilter = Annotated[str | None, Query(max_length=64, pattern=r"^[a-z][a-z0-9_-]*$", description="events of this alias alone")]
 AfterSeq = Annotated[int, Query(ge=0, le=2**31 - 1, description="the `seq` that you know")]
 
@@ -192,7 +192,7 @@ def download_file(
 
 
 @router.get("/{name}/compare", summary="Compare two versions", response_model=ModelComparison, responses=ERRORS(404))
-def compare_versions(request: Request, caller: Reader, name: ModelName, a: Compared, b: Compared) -> Response:
+def compare_versions(request: Request, caller: Reader, name: ModelName, a: WantedVersion, b: WantedVersion) -> Response:
     """Their metrics side by side, whether they saw the same data, and every place where their specs differ."""
     state = state_of(request)
     with state.db.read() as tx:

@@ -4,13 +4,14 @@ import time
 from contextlib import suppress
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from api.deps import ApiState, Submitter, state_of
 from api.errors import ERRORS
 from api.live import PREDICTIONS, Waiter
 from api.predict_rows import PredictRows, predict_body
 from api.respond import json_response
+from api.routes.models import ModelName, WantedVersion
 from api.strict_route import StrictRoute
 from api.threads import in_thread
 from core.errors import InvalidInput, Problem, TrainyardError, Unavailable
@@ -19,10 +20,6 @@ from core.wire.predictions import Prediction, PredictionTiming, RequestAnswer, R
 
 router = APIRouter(prefix="/models", tags=["models"], route_class=StrictRoute)
 
-ModelName = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="a model's name")]
-Version = Annotated[
-    str, Query(pattern=r"^([1-9][0-9]{0,8}|[a-z][a-z0-9_-]{0,63})$", description="a number, an alias such as `production`, or `latest`")
-]
 Timeout = Annotated[float, Query(gt=0, le=120, description="seconds to wait for the answer")]
 
 
@@ -34,7 +31,12 @@ Timeout = Annotated[float, Query(gt=0, le=120, description="seconds to wait for 
     openapi_extra=predict_body(),
 )
 async def predict(
-    request: Request, caller: Submitter, name: ModelName, rows: PredictRows, version: Version = "latest", timeout_seconds: Timeout = 30
+    request: Request,
+    caller: Submitter,
+    name: ModelName,
+    rows: PredictRows,
+    version: WantedVersion = "latest",
+    timeout_seconds: Timeout = 30,
 ) -> Response:
     """Answers one prediction for each row, or 422 with the place of every row that cannot be used.
 

@@ -16,7 +16,7 @@ from api.transfer.download import PART_OR_WHOLE, Described, answer
 from core.predictions.claim import answer_batch, claim_predictions, is_any_waiting, readable_by_batch, renew_batch
 from core.wire.predictions import AnswersRequest, ClaimPredictionsRequest, PredictionBatch
 
-router = APIRouter(prefix="/worker/predictions", tags=["worker side"], route_class=StrictRoute)
+router = APIRouter(prefix="/worker/predictions", tags=["worker"], route_class=StrictRoute)
 
 MAX_ANSWER_BYTES = 32 << 20
 
