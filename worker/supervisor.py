@@ -166,6 +166,9 @@ class Attempt:
         except OSError as error:
             log.exception("the node failed", extra={"event": "attempt.node_failed"})
             return Outcome(reason=Reason.STORAGE, message=f"this node could not read or write: {error}")
+        finally:
+            if self._script:
+                self._script.leave()  # also when it never started, or the lease was lost
 
     def _prepare(self) -> int | None:
         """Puts everything on the node that the ranks need; the step that they go on from."""

@@ -117,10 +117,14 @@ class Script:
         """From the checkpoints' thread, while the script runs."""
         self._checkpoints.look(self._metrics.step)
 
-    def conclude(self, outcome: Outcome) -> Outcome:
-        """Keeps what the script has left, and tells its ending in its own words. Call it when nothing of it runs any more."""
+    def leave(self) -> None:
+        """Takes back what only a running script may have. Once more does no harm."""
         take_back(self._dirs.secrets)
         self._reporting.stop()
+
+    def conclude(self, outcome: Outcome) -> Outcome:
+        """Keeps what the script has left, and tells its ending in its own words. Call it when nothing of it runs any more."""
+        self.leave()
         self._metrics.gather(is_over=True)
         self._checkpoints.look(self._metrics.step, is_over=True)
         outcome = self._in_its_own_words(outcome)

@@ -52,7 +52,10 @@ class Reporting:
 
     def read(self) -> list[Scalars]:
         """The points that are new since the last call."""
-        lines, self._offset = read_complete_lines(self.folder.metrics, self._offset)
+        try:
+            lines, self._offset = read_complete_lines(self.folder.metrics, self._offset)
+        except OSError:  # the script has put something else in its place
+            return []
         found = []
         for line in lines:
             try:
