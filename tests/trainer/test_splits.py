@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from core.recipes.sections.data import DataKnobs
 from trainer.data.findings import Findings
-from trainer.data.splits import Splits, make_splits, split_rows
+from trainer.data.splits import Splits, make_splits
 from trainer.errors import InvalidData
 
 LABELS = np.random.default_rng(0).permutation(np.repeat(np.arange(4), (100, 40, 20, 3)))
@@ -26,6 +26,12 @@ def split(seed: int = 0, **knobs: Any) -> tuple[Splits, Findings]:
     findings = Findings()
     num_rows = knobs.pop("num_rows", len(LABELS))
     return make_splits(num_rows, DataKnobs(**knobs), seed=seed, findings=findings, **traits), findings
+
+
+def stratified(labels: Any, seed: int, fractions: tuple[float, float]) -> Splits:
+    """By class, with these shares for validation and test."""
+    knobs = {"validation_fraction": fractions[0], "test_fraction": fractions[1]}
+    return split(seed, split="stratified", labels=labels, num_rows=len(labels), **knobs)[0]
 
 
 def refused(**knobs: Any) -> str:
@@ -62,7 +68,7 @@ def test_splits_are_disjoint_complete_and_repeatable(way: dict[str, Any]) -> Non
 
 
 def test_each_class_gives_its_share_and_the_smallest_one_row_to_each() -> None:
-    splits = split_rows(LABELS, seed=0, validation_fraction=0.15, test_fraction=0.2)
+    splits = stratified(LABELS, 0, (0.15, 0.2))
 
     assert np.bincount(LABELS[splits.test]).tolist() == [20, 8, 4, 1]
     assert np.bincount(LABELS[splits.validation]).tolist() == [15, 6, 3, 1]
@@ -71,7 +77,7 @@ def test_each_class_gives_its_share_and_the_smallest_one_row_to_each() -> None:
 
 @pytest.mark.parametrize("fractions", [(0.49, 0.49), (0.01, 0.01), (0.49, 0.01)])
 def test_three_rows_of_a_class_are_enough_whatever_the_fractions(fractions: tuple[float, float]) -> None:
-    splits = split_rows(np.repeat(np.arange(3), 3), seed=5, validation_fraction=fractions[0], test_fraction=fractions[1])
+    splits = stratified(np.repeat(np.arange(3), 3), 5, fractions)
 
     assert [len(splits.train), len(splits.validation), len(splits.test)] == [3, 3, 3]
 
@@ -175,7 +181,7 @@ def test_what_cannot_be_split_says_why(knobs: dict[str, Any], said: str) -> None
 )
 def test_every_class_is_learned_and_tested(sizes: list[int], fractions: tuple[float, float], seed: int) -> None:
     labels = np.repeat(np.arange(len(sizes)), sizes)
-    splits = split_rows(labels, seed=seed, validation_fraction=fractions[0], test_fraction=fractions[1])
+    splits = stratified(labels, seed, fractions)
 
     assert together(splits) == list(range(len(labels)))
     assert set(labels[splits.train]) == set(labels[splits.test]) == set(range(len(sizes)))

@@ -48,12 +48,6 @@ class Traits:
     times: Sequence[Any] | None = None
 
 
-def split_rows(labels: npt.NDArray[np.int64], *, seed: int, validation_fraction: float, test_fraction: float) -> Splits:
-    """Each class gives its share to validation and test, rounded, one row at least, and keeps one for training."""
-    rows = np.arange(len(labels), dtype=np.int64)
-    return _stratified(rows, labels, Fractions(validation_fraction, test_fraction), seed)
-
-
 def make_splits(
     num_rows: int,
     knobs: DataKnobs,
