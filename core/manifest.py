@@ -14,6 +14,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from core.inside import open_inside
+
 MANIFEST = "manifest.json"
 MAX_PART_BYTES = 255
 MAX_DEPTH = 32
@@ -101,7 +103,8 @@ def seal(root: Path, meta: dict[str, Any]) -> Manifest:
 def read_manifest(root: Path) -> Manifest:
     """The manifest of ``root`` without a look at the files; ManifestError when there is none or it cannot be read."""
     try:
-        return Manifest.model_validate_json((root / MANIFEST).read_bytes())
+        with open_inside(root, root / MANIFEST) as file:
+            return Manifest.model_validate_json(file.read())
     except (OSError, ValidationError) as error:
         raise ManifestError(f"{root.name} has no readable manifest: {type(error).__name__}") from None
 
@@ -110,12 +113,21 @@ def verify(root: Path) -> Manifest:
     """The manifest of ``root`` after every file it names was read and compared; ManifestError names the first that differs."""
     manifest = read_manifest(root)
     for file in manifest.files:
-        path = root / file.path
-        if path.is_symlink() or not path.is_file() or path.stat().st_size != file.size:
+        if size_of(root, file.path) != file.size:
             raise ManifestError(f"{root.name}/{file.path} is missing or has another size than the manifest says")
-        if sha256_of(path) != file.sha256:
-            raise ManifestError(f"{root.name}/{file.path} does not have the SHA-256 of its manifest")
+        with open_inside(root, root / file.path) as content:
+            if hashlib.file_digest(content, "sha256").hexdigest() != file.sha256:
+                raise ManifestError(f"{root.name}/{file.path} does not have the SHA-256 of its manifest")
     return manifest
+
+
+def size_of(root: Path, name: str) -> int | None:
+    """Bytes of the regular file ``name`` below ``root``; None when there is none, or a link leads there."""
+    try:
+        with open_inside(root, root / name) as file:
+            return os.fstat(file.fileno()).st_size
+    except OSError:
+        return None
 
 
 def fsync(path: Path) -> None:

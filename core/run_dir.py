@@ -12,11 +12,13 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from core.inside import open_inside
 from core.manifest import MANIFEST, ManifestError, fsync, verify
 from core.recipes import AnyJobSpec
 from core.states import Phase, Reason
 
 Model = TypeVar("Model", bound=BaseModel)
+MAX_MODEL_BYTES = 64 << 20  # those that a stranger's program writes may have any size
 
 # What the class of a trainer's exception says about the ending. torchrun's error file starts with the class name.
 REASON_OF_EXCEPTION: dict[str, Reason] = {
@@ -131,11 +133,11 @@ class RunDir:
 
     @property
     def ranks(self) -> Path:
-        return self.root / "ranks.json"
+        return self.logs / "ranks.json"
 
     @property
     def error(self) -> Path:
-        return self.root / "error.json"
+        return self.logs / "error.json"
 
     @property
     def checkpoints(self) -> Path:
@@ -154,12 +156,30 @@ class RunDir:
         """TMPDIR of the ranks."""
         return self.root / "scratch"
 
+    @property
+    def reports(self) -> Path:
+        """Where a script, which may not write into ``root`` itself, leaves metrics and progress for us."""
+        return self.root / "reports"
+
+    @property
+    def saved(self) -> Path:
+        """Checkpoints that a script has sealed itself."""
+        return self.root / "saved"
+
     def checkpoint(self, step: int) -> Path:
         return self.checkpoints / f"step-{step:012d}"
 
     def complete_checkpoints(self) -> list[Path]:
         """Folders that carry a manifest, the highest step first; whether they verify is another question."""
-        return sorted((path.parent for path in self.checkpoints.glob(f"step-*/{MANIFEST}")), reverse=True)
+        found = [path.parent for path in self._checkpoint_entries(f"step-*/{MANIFEST}")]
+        return sorted(found, key=lambda folder: folder.name, reverse=True)
+
+    def checkpoint_folders(self) -> list[Path]:
+        """The same with those that have no manifest any more."""
+        return self._checkpoint_entries("step-*")
+
+    def _checkpoint_entries(self, pattern: str) -> list[Path]:
+        return [path for root in (self.checkpoints, self.saved) for path in root.glob(pattern)]
 
     def newest_verified_checkpoint(self) -> tuple[Path | None, list[str]]:
         """The newest checkpoint whose every byte is as its manifest says, and what was wrong with newer ones."""
@@ -189,18 +209,25 @@ def write_atomically(path: Path, content: BaseModel | dict[str, Any], *, durable
         fsync(path.parent)
 
 
-def read_model(path: Path, model: type[Model]) -> Model | None:
-    """The file as ``model``, or None when it is absent. A file that is there but broken raises ValidationError."""
+def read_model(path: Path, model: type[Model], *, root: Path | None = None) -> Model | None:
+    """The file as ``model``, or None when it is absent. A file that is there but broken raises ValidationError, a link OSError.
+
+    ``root`` as for ``read_complete_lines``.
+    """
     try:
-        return model.model_validate_json(path.read_bytes())
+        with open_inside(root or path.parent, path) as file:
+            return model.model_validate_json(file.read(MAX_MODEL_BYTES))
     except FileNotFoundError:
         return None
 
 
-def read_complete_lines(path: Path, offset: int, max_bytes: int = 1 << 20) -> tuple[list[bytes], int]:
-    """Whole lines from ``offset`` on, and the offset behind the last newline. A torn last line waits for the next call."""
+def read_complete_lines(path: Path, offset: int, max_bytes: int = 1 << 20, *, root: Path | None = None) -> tuple[list[bytes], int]:
+    """Whole lines from ``offset`` on, and the offset behind the last newline. A torn last line waits for the next call.
+
+    ``root``: below it, others may have put links in the way; by default the file's own folder.
+    """
     try:
-        with path.open("rb") as file:
+        with open_inside(root or path.parent, path) as file:
             file.seek(offset)
             chunk = file.read(max_bytes)
     except FileNotFoundError:

@@ -137,6 +137,12 @@ class WorkerSettings(_FromEnvironment):
     cpu_slots: int = Field(default=2, ge=1, le=64, description="devices of a node without GPUs")
     data_roots: tuple[Path, ...] = Field(default=(), description="folders that specs may name in dataset.path and base_model.path")
     wheels_dir: Path | None = Field(default=None, description="folder of wheels: scripts' requirements come from there and nowhere else")
+    script_user: int = Field(
+        default=70_000, ge=0, le=2**31, description="a worker that is root runs scripts as this user and the 255 after it; 0: as its own"
+    )
+    script_max_processes: int = Field(default=4096, ge=16, description="processes and threads of one script")
+    script_max_disk_bytes: int = Field(default=100 * GIB, ge=MIB, description="what the files of one script may hold")
+    script_readable: tuple[Path, ...] = Field(default=(), description="further files and folders that scripts may read")
     launch: Literal["warm", "cold"] = "warm"
     poll_seconds: float = Field(default=5.0, gt=0, le=300)
     stop_grace_seconds: float = Field(default=60.0, gt=0, le=3600, description="from asking the ranks to stop to killing them")
@@ -148,7 +154,7 @@ class WorkerSettings(_FromEnvironment):
     predictor_idle_seconds: float = Field(default=300.0, gt=0, description="a model that nobody asks for so long is unloaded")
     cache_max_bytes: int = Field(default=20 * GIB, ge=0, description="prepared data that no job uses is removed beyond this size")
 
-    @field_validator("data_roots")
+    @field_validator("data_roots", "script_readable")
     @classmethod
     def _absolute_roots(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
         return _absolute(value)

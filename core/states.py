@@ -60,6 +60,7 @@ class Reason(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     HOST_OUT_OF_MEMORY = "host_out_of_memory"
     TIMED_OUT = "timed_out"
+    LIMIT = "limit"
     RANK_DIED = "rank_died"
     HANG = "hang"
     STORAGE = "storage"
@@ -110,6 +111,7 @@ EFFECTS: dict[Reason, Effect] = {
     Reason.OUT_OF_MEMORY: Effect(attempt=A.FAILED, job=J.FAILED, budget=Budget.USER, meaning="a device ran out of memory"),
     Reason.HOST_OUT_OF_MEMORY: Effect(attempt=A.FAILED, job=J.FAILED, budget=Budget.USER, meaning="the node ran out of memory"),
     Reason.TIMED_OUT: Effect(attempt=A.FAILED, job=J.FAILED, budget=Budget.USER, meaning="the job reached its time limit"),
+    Reason.LIMIT: Effect(attempt=A.FAILED, job=J.FAILED, budget=Budget.USER, meaning="the script used more than the worker grants"),
     Reason.RANK_DIED: Effect(
         attempt=A.FAILED, job=J.QUEUED, budget=Budget.INFRASTRUCTURE, meaning="a rank or its launcher was killed from outside"
     ),

@@ -71,7 +71,7 @@ def resume_from() -> Path | None:
     if _given("DIR"):
         told = _given("RESUME_FROM")
         return Path(told) if told else None
-    complete = sorted(path.parent for path in (_root() / "checkpoints").glob(f"step-*/{_MANIFEST}"))
+    complete = sorted(path.parent for path in _saved().glob(f"step-*/{_MANIFEST}"))
     return complete[-1] if complete else None
 
 
@@ -83,7 +83,7 @@ def save_checkpoint(path: str | os.PathLike[str], *, step: int) -> None:
     """
     if not _is_first():
         return
-    source, folder = Path(path), _root() / "checkpoints"
+    source, folder = Path(path), _saved()
     if int(step) < 0:
         raise ValueError("a step is 0 or more")
     part, complete = folder / f".tmp-step-{int(step)}", folder / f"step-{int(step):012d}"
@@ -109,7 +109,7 @@ def stop_requested() -> bool:
     if not _state["listens"] and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _note_stop)
         _state["listens"] = True
-    return _stop.is_set() or (_root() / "stop.json").exists()
+    return _stop.is_set() or Path(_given("STOP_FILE") or _root() / "stop.json").exists()
 
 
 def dataset(name: str = "training") -> Path:
@@ -144,8 +144,14 @@ def _is_first() -> bool:
 
 def _root() -> Path:
     root = Path(_given("DIR") or _LOCAL)
-    (root / "checkpoints").mkdir(parents=True, exist_ok=True)
+    root.mkdir(parents=True, exist_ok=True)
     return root
+
+
+def _saved() -> Path:
+    folder = Path(_given("SAVED_DIR") or _root() / "checkpoints")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _folder(name: str, local: str) -> Path:

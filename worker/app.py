@@ -6,6 +6,7 @@ lost: the thread polls.
 
 import logging
 import signal
+import sys
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -19,9 +20,12 @@ from kombu.common import Broadcast
 from core.logs import configure_logs
 from core.settings import WorkerSettings, forget_our_environment
 from worker.api_client import NodeApi
+from worker.confinement.accounts import let_through
+from worker.confinement.offer import Offer
 from worker.devices import DeviceInventory
 from worker.job_finder import JobFinder
-from worker.launcher import Launcher
+from worker.launch_plan import packages
+from worker.launcher import Launcher, run_tool
 from worker.node_dir import NodeDir
 from worker.node_loop import NodeLoop
 from worker.orders import NodeFacts
@@ -35,6 +39,7 @@ DOORBELL = Exchange("trainyard.doorbell", type="fanout")  # type: ignore[no-unty
 SOCKET_SECONDS = 5.0
 PING_SECONDS = 2.0
 STOP_SECONDS = 30.0
+TRIAL_SECONDS = 60.0
 
 
 def make_celery(settings: WorkerSettings, finder: JobFinder) -> Celery:
@@ -82,7 +87,8 @@ class Node:
         inventory = DeviceInventory.discover(settings.accelerator, settings.cpu_slots)
         api = NodeApi(settings.api_url, settings.worker_token.get_secret_value())
         is_warm = settings.launch == "warm"
-        facts = NodeFacts.of(settings, device_kind=inventory.kind, environ=environ)
+        offer = offer_of(settings, node_dir)
+        facts = NodeFacts.of(settings, device_kind=inventory.kind, environ=environ, offer=offer)
         self.finder = JobFinder(api, Launcher(node_dir.pad_socket if is_warm else None), node_dir, inventory, facts)
         self.loop = NodeLoop(
             api,
@@ -93,6 +99,7 @@ class Node:
             poll_seconds=settings.poll_seconds,
             keep_run_dirs=timedelta(hours=settings.keep_run_dirs_hours),
             cache_max_bytes=settings.cache_max_bytes,
+            offer=offer,
             pad_answers=(lambda: answers(node_dir.pad_socket)) if is_warm else None,
         )
 
@@ -109,6 +116,20 @@ class Node:
 
     def _stop(self, **_: Any) -> None:
         self.loop.stop(STOP_SECONDS)
+
+
+def offer_of(settings: WorkerSettings, node_dir: NodeDir) -> Offer:
+    """What this node can put around scripts; tried out by a process of its own."""
+    let_through(node_dir.root)
+    needed = (Path(sys.executable), Path(sys.prefix), Path(sys.base_prefix), *packages(), node_dir.root)
+    argv = (sys.executable, "-m", "worker.confinement.offer", str(settings.script_user), str(node_dir.root), *map(str, needed))
+    said = run_tool(argv, TRIAL_SECONDS)
+    if said.returncode:
+        log.error("the walls around scripts could not be tried out", extra={"event": "isolation.unknown", "cause": said.stderr[-2000:]})
+        return Offer(lacks=("they could not be tried out; see the worker's log",))
+    offer = Offer.from_json(said.stdout)
+    log.info("walls around scripts", extra={"event": "isolation.found", "level": offer.level, "lacks": "; ".join(offer.lacks)})
+    return offer
 
 
 def answers(door: Path) -> bool:

@@ -17,8 +17,9 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+from worker.confinement.walls import step_behind
 from worker.launch_plan import LaunchPlan
-from worker.processes import adopt_orphans, close_all_but, descendants, die_with_parent, fork, kill, reset_signals
+from worker.processes import adopt_orphans, close_all_but, descendants, die_with_parent, fork, kill, kill_all_of, reset_signals
 
 START, TERM, KILL = b"START", b"TERM", b"KILL"
 MAX_MESSAGE = 256
@@ -35,7 +36,7 @@ def keep(plan: LaunchPlan, channel: socket.socket, become_agent: BecomeAgent) ->
     adopt_orphans()
     if channel.recv(MAX_MESSAGE) != START:
         return  # the supervisor gave up waiting for us, and has started another keeper by now
-    tree = Tree(fork_agent(plan, channel, become_agent))
+    tree = Tree(fork_agent(plan, channel, become_agent), user=plan.walls.user if plan.walls else None)
     say(channel, agent_pid=tree.agent)
     guard(tree, channel)
     tree.kill()
@@ -48,8 +49,9 @@ def keep(plan: LaunchPlan, channel: socket.socket, become_agent: BecomeAgent) ->
 class Tree:
     """The processes below us."""
 
-    def __init__(self, agent: int) -> None:
+    def __init__(self, agent: int, *, user: int | None = None) -> None:
         self.agent = agent
+        self.user = user  # whose processes are all of the tree, where they have a user of their own
         self.agent_exit: int | None = None
 
     def reap(self, *, wait: bool = False) -> bool:
@@ -67,6 +69,8 @@ class Tree:
     def kill(self) -> None:
         """Ends only when no process is left below us: whoever is orphaned meanwhile becomes our child, and is met in the next round."""
         while True:
+            if self.user is not None:
+                kill_all_of(self.user)
             kill(descendants(os.getpid()))
             if not self.reap(wait=True):
                 return
@@ -130,6 +134,10 @@ def fork_agent(plan: LaunchPlan, channel: socket.socket, become_agent: BecomeAge
         os.dup2(output, 1)
         os.dup2(output, 2)
         close_all_but(())
+        if plan.walls:
+            let_go_of_devices()  # a stranger could unlock them: the locks belong to the open file that all of us share
+            step_behind(plan.walls)
+            die_with_parent(signal.SIGKILL, keeper)  # which becoming another user has taken back
         os.chdir(plan.cwd)
         become_agent(plan)
 

@@ -62,8 +62,9 @@ class NotFit(Exception):
 class LaunchPad:
     """Serves the door until it is told to stop."""
 
-    def __init__(self, door: socket.socket) -> None:
+    def __init__(self, door: socket.socket, key: str) -> None:
         self._door = door
+        self._key = key
         self._selector = selectors.DefaultSelector()
         self._wake_up, self._waker = socket.socketpair()
         self._waker.setblocking(False)
@@ -97,7 +98,7 @@ class LaunchPad:
 
     def _answer(self, connection: socket.socket) -> None:
         try:
-            request, descriptors = receive(connection)
+            request, descriptors = receive(connection, self._key)
         except (OSError, ValueError) as error:
             reply(connection, Answer(refusal=str(error)))
             request, descriptors = None, []
@@ -203,7 +204,7 @@ def main(door: Path, modules: Sequence[str] = PRELOADED) -> None:
     os.umask(0o077)
     _preload(modules)
     prove_cuda()
-    pad = LaunchPad(open_door(door))
+    pad = LaunchPad(*open_door(door))
     print(json.dumps({"ready": True, "pid": os.getpid(), "seconds": round(time.monotonic() - began, 3)}), flush=True)
     pad.serve()
 

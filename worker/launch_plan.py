@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from worker.confinement.walls import Walls
 from worker.processes import MARKER
 
 if TYPE_CHECKING:  # the keeper reads plans and must stay small: no pydantic
@@ -26,6 +27,7 @@ DeviceKind = Literal["cpu", "cuda"]
 # Below the range that Linux takes outgoing ports from (32768 to 60999): none of those can be in the way.
 PORTS = range(20_000, 32_000)
 MONITOR_SECONDS = 0.02
+PACKAGES = ("core", "trainer", "trainyard", "worker")
 
 # Of the operator's environment the ranks get these and nothing else: a token set there by mistake stays out.
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "CUDA_HOME")
@@ -50,6 +52,7 @@ class LaunchPlan:
     ranks_file: Path  # where the agent tells which ranks failed
     world_size: int
     shutdown_timeout: timedelta  # from the ranks' SIGTERM to their SIGKILL
+    walls: Walls | None = None  # around programs of strangers
 
     def to_json(self) -> str:
         return json.dumps({**asdict(self), "shutdown_timeout": self.shutdown_timeout.total_seconds()}, default=str)
@@ -59,6 +62,7 @@ class LaunchPlan:
         values: dict[str, Any] = json.loads(text)
         values |= {name: Path(values[name]) for name in ("cwd", "log", "ranks_file")}
         values |= {"argv": tuple(values["argv"]), "shutdown_timeout": timedelta(seconds=values["shutdown_timeout"])}
+        values["walls"] = Walls(**values["walls"]) if values["walls"] else None
         return cls(**values)
 
 
@@ -90,6 +94,12 @@ def plan_launch(
         world_size=len(devices),
         shutdown_timeout=shutdown_timeout,
     )
+
+
+def packages() -> list[Path]:
+    """The folders of the packages whose code runs in ranks, found without importing them."""
+    found = [find_spec(name) for name in PACKAGES]
+    return [Path(folder) for spec in found if spec for folder in spec.submodule_search_locations or ()]
 
 
 def rank_script() -> Path:

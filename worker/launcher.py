@@ -154,19 +154,21 @@ class Piped:
 
 
 def run_tool(
-    argv: Sequence[str], timeout: float, *, cwd: Path | None = None, environ: Mapping[str, str] | None = None
+    argv: Sequence[str], timeout: float, *, cwd: Path | None = None, environ: Mapping[str, str] | None = None, umask: int = -1
 ) -> "subprocess.CompletedProcess[str]":
     """Runs a short program to its end and keeps what it printed. TimeoutError after ``timeout`` seconds; it is killed then.
 
-    ``environ`` is its whole environment; without one it has ours.
+    ``environ`` is its whole environment and ``umask`` the mask of what it creates; without them it has ours.
     """
     try:
-        return _run(argv, timeout, cwd, environ)
+        return _run(argv, timeout, cwd, environ, umask)
     except subprocess.TimeoutExpired as error:
         raise TimeoutError(f"{argv[0]} did not end within {timeout:g} s") from error
 
 
-def _run(argv: Sequence[str], timeout: float, cwd: Path | None, environ: Mapping[str, str] | None) -> "subprocess.CompletedProcess[str]":
+def _run(
+    argv: Sequence[str], timeout: float, cwd: Path | None, environ: Mapping[str, str] | None, umask: int
+) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(  # noqa: S603 - callers name programs of ours or of this environment
         list(argv),
         stdin=subprocess.DEVNULL,
@@ -176,6 +178,7 @@ def _run(argv: Sequence[str], timeout: float, cwd: Path | None, environ: Mapping
         timeout=timeout,
         cwd=cwd,
         env=environ,
+        umask=umask,
         check=False,
     )
 

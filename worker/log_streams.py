@@ -4,6 +4,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.inside import open_inside
 from core.logs import concealed
 from core.run_dir import RunDir
 from worker.api_client import ApiRefused, AttemptApi
@@ -22,18 +23,15 @@ class LogStream:
 
     rank: int
     name: str
+    root: Path  # below which the rank may have put links
     path: Path
     offset: int = 0
     is_full: bool = False
 
     def send_some(self, api: AttemptApi, patience: Patience, *, is_over: bool) -> bool:
         """Sends at most ``MAX_CHUNK`` bytes; whether there was anything to send. ``is_over``: nothing is printed any more."""
-        if self.is_full or self.path.stat().st_size <= self.offset:
-            return False
-        with self.path.open("rb") as file:
-            file.seek(self.offset)
-            found = file.read(MAX_CHUNK)
-            data = masked(found, is_whole=is_over and len(found) < MAX_CHUNK)
+        found = b"" if self.is_full else self._read_some()
+        data = masked(found, is_whole=is_over and len(found) < MAX_CHUNK)
         if not data:
             return False
         start = self.offset
@@ -43,6 +41,16 @@ class LogStream:
             return self._obey(error, start)
         self.offset, self.is_full = reply.next_offset, reply.is_truncated
         return bool(data)
+
+    def _read_some(self) -> bytes:
+        try:
+            with open_inside(self.root, self.path) as file:
+                file.seek(self.offset)
+                return file.read(MAX_CHUNK)
+        except OSError as error:
+            log.error("output cannot be read", extra={"event": "output.lost", "rank": self.rank, "stream": self.name, "cause": str(error)})
+            self.is_full = True
+            return b""
 
     def _obey(self, error: ApiRefused, start: int) -> bool:
         """Goes on at the offset that the server names. A refusal without one ends this stream: output is not worth a run."""
@@ -89,7 +97,7 @@ class LogStreams:
         """The last lines that a rank printed, of its errors or else of its output."""
         self._find()
         found = (self._streams.get((rank, name)) for name in ("stderr", "stdout"))
-        return next((lines for stream in found if stream and (lines := last_lines(stream.path))), "")
+        return next((lines for stream in found if stream and (lines := last_lines(self._root, stream.path))), "")
 
     def _find(self) -> None:
         if len(self._streams) == self._num_ranks * len(STREAMS):
@@ -97,4 +105,4 @@ class LogStreams:
         for path in self._root.glob("*/attempt_0/*/std*.log"):
             rank, name = path.parent.name, path.stem
             if rank.isdecimal() and name in STREAMS:
-                self._streams.setdefault((int(rank), name), LogStream(int(rank), name, path))
+                self._streams.setdefault((int(rank), name), LogStream(int(rank), name, self._root, path))

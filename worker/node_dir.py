@@ -1,10 +1,8 @@
 """Where things lie on a node: run directories, caches, locks. One node, one folder, on a local file system."""
 
 import fcntl
-import hashlib
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,8 +12,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 from core.run_dir import RunDir
-
-MAX_SOCKET_PATH = 100  # Linux takes 107 bytes and an end
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +66,7 @@ class NodeDir:
 
     @property
     def pad_socket(self) -> Path:
-        path = self.root / "pad.sock"
-        if len(os.fsencode(path)) <= MAX_SOCKET_PATH:
-            return path
-        short = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:16]
-        return Path(tempfile.gettempdir()) / f"trainyard-{os.getuid()}-{short}.sock"
+        return self.root / "pad.sock"
 
     def run_dir(self, job_id: str, attempt: int) -> RunDir:
         return RunDir(self.jobs / job_id / f"a{attempt}")

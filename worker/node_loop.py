@@ -8,8 +8,9 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Literal
 
-from core.wire.worker import PROTOCOL, DeviceInfo, HeartbeatRequest, RegisterRequest
+from core.wire.worker import PROTOCOL, DeviceInfo, HeartbeatRequest, Isolation, RegisterRequest
 from worker.api_client import ApiRefused, ApiUnreachable, NodeApi
+from worker.confinement.offer import Offer
 from worker.devices import DeviceInventory
 from worker.job_finder import JobFinder
 from worker.node_dir import NodeDir
@@ -40,6 +41,7 @@ class NodeLoop:
         poll_seconds: float,
         keep_run_dirs: timedelta,
         cache_max_bytes: int,
+        offer: Offer,
         pad_answers: Callable[[], bool] | None,
     ) -> None:
         self._api = api
@@ -50,6 +52,7 @@ class NodeLoop:
         self._poll_seconds = poll_seconds
         self._keep_run_dirs = keep_run_dirs
         self._cache_max_bytes = cache_max_bytes
+        self._offer = offer
         self._pad_answers = pad_answers
         self._stopped = threading.Event()
         self._nudged = threading.Event()
@@ -129,6 +132,7 @@ class NodeLoop:
             devices=devices,
             torch_version=torch_version(),
             launch=self._launch(),
+            isolation=Isolation(level=self._offer.level, walls=self._offer.walls, lacks=self._offer.lacks),
         )
 
     def _launch(self) -> Literal["warm", "cold"]:

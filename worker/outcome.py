@@ -3,6 +3,7 @@
 ``read_evidence`` reads, ``classify`` decides and touches nothing. The table is in ``docs/RUN_DIR.md``; the first matching row wins.
 """
 
+import os
 import re
 import signal
 from collections.abc import Iterable
@@ -12,6 +13,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
+from core.inside import open_inside
 from core.run_dir import REASON_OF_EXCEPTION, RankFailure, RanksFile, ResultFile, RunDir, StopFile, read_model
 from core.states import Reason
 
@@ -192,8 +194,8 @@ def read_evidence(run_dir: RunDir) -> Evidence:
     tail = ""
     if root is not None:
         # torchrun compares whole seconds, so its own choice for error.json may be an echo.
-        error = _read(_rank_file(run_dir, root.rank, "error.json"), ErrorFile, broken) or error
-        tail = last_lines(_rank_file(run_dir, root.rank, "stderr.log"))
+        error = _read(_rank_file(run_dir, root.rank, "error.json"), ErrorFile, broken, run_dir.logs) or error
+        tail = last_lines(run_dir.logs, _rank_file(run_dir, root.rank, "stderr.log"))
     return Evidence(
         result=_read(run_dir.result, ResultFile, broken),
         stop=_read(run_dir.stop, StopFile, broken),
@@ -204,11 +206,11 @@ def read_evidence(run_dir: RunDir) -> Evidence:
     )
 
 
-def last_lines(path: Path) -> str:
-    """The end of a log: at most ``TAIL_LINES`` lines of ``TAIL_BYTES``, undecodable bytes replaced; empty when there is none."""
+def last_lines(root: Path, path: Path) -> str:
+    """The end of a log below ``root``: ``TAIL_LINES`` lines of ``TAIL_BYTES`` at most, undecodable bytes replaced; empty without one."""
     try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+        with open_inside(root, path) as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
             text = file.read(TAIL_BYTES).decode(errors="replace")
     except OSError:
         return ""
@@ -221,9 +223,9 @@ def _rank_file(run_dir: RunDir, rank: int, name: str) -> Path:
     return found[-1] if found else run_dir.logs / f"no-{name}-of-rank-{rank}"
 
 
-def _read(path: Path, model: type[Model], broken: list[str]) -> Model | None:
+def _read(path: Path, model: type[Model], broken: list[str], root: Path | None = None) -> Model | None:
     try:
-        return read_model(path, model)
+        return read_model(path, model, root=root)
     except (OSError, ValidationError):
         broken.append(path.name)
         return None

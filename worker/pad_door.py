@@ -1,10 +1,15 @@
-"""How the launch pad is spoken to: one request with its descriptors, one answer, over a unix socket that keeps messages whole."""
+"""How the launch pad is spoken to: one request with its descriptors, one answer, over a unix socket that keeps messages whole.
+
+Landlock keeps nobody from a socket whose name he knows. So every request carries a key from a file beside it, which it does close.
+"""
 
 import json
 import os
+import secrets
 import socket
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +27,7 @@ class Request:
 
     kind: Literal["keeper", "supervisor", "ping"]
     plan: str = ""
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +43,10 @@ def ask(door: Path, request: Request, descriptors: Sequence[int] = (), *, timeou
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
             connection.settimeout(timeout)
-            connection.connect(str(door))
-            socket.send_fds(connection, [json.dumps(asdict(request)).encode()], list(descriptors))
+            with _short(door) as address:
+                connection.connect(address)
+            known = replace(request, key=_key_file(door).read_text())
+            socket.send_fds(connection, [json.dumps(asdict(known)).encode()], list(descriptors))
             text = connection.recv(MAX_REQUEST)
     except OSError as error:
         raise PadUnavailable(f"the launch pad at {door} cannot be reached: {error}") from error
@@ -48,7 +56,7 @@ def ask(door: Path, request: Request, descriptors: Sequence[int] = (), *, timeou
     return answer.pid
 
 
-def receive(connection: socket.socket) -> tuple[Request | None, list[int]]:
+def receive(connection: socket.socket, key: str) -> tuple[Request | None, list[int]]:
     """The next request and its descriptors; None when the caller has gone. ValueError when it is not one of ours."""
     text, descriptors, flags, _ = socket.recv_fds(connection, MAX_REQUEST, MAX_DESCRIPTORS)
     if not text:
@@ -56,7 +64,10 @@ def receive(connection: socket.socket) -> tuple[Request | None, list[int]]:
     try:
         if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
             raise ValueError("the request is too long")
-        return Request(**json.loads(text)), descriptors
+        request = Request(**json.loads(text))
+        if not secrets.compare_digest(request.key, key):
+            raise ValueError("the key is wrong")
+        return request, descriptors
     except (ValueError, TypeError) as error:
         for fd in descriptors:
             os.close(fd)
@@ -70,15 +81,33 @@ def reply(connection: socket.socket, answer: Answer) -> None:
         return  # the caller stopped waiting; what was forked for it finds that out by itself
 
 
-def open_door(path: Path) -> socket.socket:
-    """Listens at ``path`` for this user alone, and replaces a socket that a dead pad has left there."""
+def open_door(path: Path) -> tuple[socket.socket, str]:
+    """Listens at ``path`` for this user alone, and replaces a socket that a dead pad has left there; with the key that callers need."""
     door = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     path.unlink(missing_ok=True)
-    previous = os.umask(0o177)  # no moment at which others could connect
+    key = secrets.token_urlsafe(32)
+    previous = os.umask(0o177)  # no moment at which others could connect, or read the key
     try:
-        door.bind(str(path))
+        _key_file(path).unlink(missing_ok=True)
+        _key_file(path).write_text(key)
+        with _short(path) as address:
+            door.bind(address)
     finally:
         os.umask(previous)
     door.listen(64)
     door.setblocking(False)
-    return door
+    return door, key
+
+
+def _key_file(door: Path) -> Path:
+    return door.with_suffix(".key")
+
+
+@contextmanager
+def _short(path: Path) -> Iterator[str]:
+    """Another name of the socket: the address of one has 107 bytes at most, however deep its folder lies."""
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)

@@ -11,6 +11,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 MARKER = "TRAINYARD_ATTEMPT"
 MARKER_WIDTH = 64
@@ -141,6 +142,18 @@ def kill(pids: Iterable[int]) -> None:
             os.kill(pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
             continue
+
+
+def kill_all_of(user: int) -> None:
+    """SIGKILL to whatever runs as ``user``, at one blow: also what forks faster than anybody could look. For root, with one thread."""
+
+    def blow() -> int:
+        os.setresuid(user, user, user)
+        with suppress(ProcessLookupError):
+            os.kill(-1, signal.SIGKILL)
+        return 0
+
+    os.waitpid(fork(blow), 0)
 
 
 def kill_marked(attempt_id: str, timeout: float) -> bool:

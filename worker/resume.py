@@ -34,7 +34,7 @@ def choose_checkpoint(
     another name. An attempt that had something to resume from, but nothing sound, says so as ``resume_from_scratch``.
     """
     # Also those without a manifest: a folder gets its name after its manifest, so one without has been damaged.
-    folders = {step_of(folder): folder for run_dir in reversed(local) for folder in run_dir.checkpoints.glob("step-*")}
+    folders = {step_of(folder): folder for run_dir in reversed(local) for folder in run_dir.checkpoint_folders()}
     sources = {source.step: source for source in reversed(stored)}
     for step in sorted({*folders, *sources}, reverse=True):
         if step in folders and _is_sound(folders[step], report):

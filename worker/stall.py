@@ -44,7 +44,7 @@ class ProgressWatch:
             if version == self._version:
                 return False
             progress = read_model(self._path, ProgressFile)
-        except (FileNotFoundError, ValidationError):
+        except (OSError, ValidationError):
             return False
         self._version = version
         self.changed_at = self._monotonic()

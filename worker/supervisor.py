@@ -36,6 +36,7 @@ from worker.outcome import Outcome, classify, num_oom_kills, read_evidence
 from worker.patience import GaveUp, Patience
 from worker.processes import hide_memory
 from worker.resume import ResumePoint, choose_checkpoint
+from worker.script.confine import ScriptLimits
 from worker.script.program import Script, ScriptNode
 from worker.shipper import Shipper
 from worker.stall import StallLimits
@@ -109,11 +110,19 @@ class Attempt:
         facts = ScriptNode(
             device_kind=node.device_kind,
             environ=node.environ,
+            node_dir=self._dir,
+            offer=node.offer,
+            limits=ScriptLimits(
+                max_processes=node.script_max_processes,
+                max_disk_bytes=node.script_max_disk_bytes,
+                data_roots=node.data_roots,
+                readable=node.script_readable,
+            ),
             wheels_dir=node.wheels_dir,
             shutdown_timeout=timedelta(seconds=node.stop_grace_seconds),
             earlier=self._dir.earlier_run_dirs(self._claim.job_id, self._claim.attempt),
         )
-        return Script(self._claim, spec, self._run_dir, facts, self._report)
+        return Script(self._claim, spec, self._run_dir, facts, self._report, self._wake.ring)
 
     def asked_to_leave(self, *_: object) -> None:
         """The handler of SIGTERM."""
@@ -241,7 +250,12 @@ class Attempt:
             (node.stall_seconds, node.prepare_stall_seconds) if self._script is None else (math.inf, spec.stall_timeout_seconds or math.inf)
         )
         stall = StallLimits(training=patience[0], other_phases=patience[1], asked=spec.stall_timeout_seconds)
-        limits = Limits(stop_grace=node.stop_grace_seconds, stall=stall, time_left=self._claim.seconds_left)
+        limits = Limits(
+            stop_grace=node.stop_grace_seconds,
+            stall=stall,
+            time_left=self._claim.seconds_left,
+            overrun=self._script.overrun if self._script else lambda: None,
+        )
         watch = Watch(tree, self._run_dir, self._lease, limits, wake=self._wake, check=self._check, wants_to_leave=lambda: self._is_leaving)
         return watch.until_gone()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from core.errors import DigestMismatch, StorageFull
+from core.inside import open_inside
 from core.manifest import Manifest, ManifestFile
 from core.wire.worker import DirectPut
 from worker.api_client import ApiRefused, ApiUnreachable, AttemptApi
@@ -38,8 +39,13 @@ class OpenFiles:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            for entry in self._manifest.files:
-                self._files.append((entry, stack.enter_context((self._root / entry.path).open("rb"))))
+            try:
+                for entry in self._manifest.files:
+                    self._files.append((entry, stack.enter_context(open_inside(self._root, self._root / entry.path))))
+            except FileNotFoundError:
+                raise
+            except OSError as error:
+                raise FileChanged(str(error)) from error
             self._stack = stack.pop_all()
         return self
 

@@ -37,6 +37,7 @@ class Limits:
     stop_grace: float
     stall: StallLimits
     time_left: float | None
+    overrun: Callable[[], str | None] = lambda: None  # what else the run has exceeded, in words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +97,10 @@ class Watch:
         if self._ends_at is not None and now >= self._ends_at and self._reason is None:
             self._give_up(Reason.TIMED_OUT, "the job reached its time limit")
             self._stop("drain", now)  # with a checkpoint: more time may be given to it later
+        overrun = self._limits.overrun() if self._reason is None else None
+        if overrun is not None:
+            self._give_up(Reason.LIMIT, overrun)
+            self._tree.kill()  # it would use the grace to use more
         self._look_for_a_hang()
         if self._is_overdue(now):
             self._tree.kill()

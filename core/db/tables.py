@@ -59,6 +59,7 @@ jobs = Table(
     Column("nodes", Integer, nullable=False),
     Column("devices_per_node", Integer, nullable=False),
     Column("accelerator", Word, nullable=False),
+    Column("isolation", Word, nullable=False, server_default="any"),
     Column("num_attempts", Integer, nullable=False, server_default="0"),
     Column("user_failures", Integer, nullable=False, server_default="0"),
     # The next two count since the last checkpoint progress, which resets them (core/artifacts).
@@ -89,7 +90,7 @@ Index(
     jobs.c.created_at,
     jobs.c.id,
     jobs.c.available_at,
-    *(jobs.c.nodes, jobs.c.devices_per_node, jobs.c.accelerator),
+    *(jobs.c.nodes, jobs.c.devices_per_node, jobs.c.accelerator, jobs.c.isolation),
     **_only("state = 'queued'"),
 )
 
@@ -151,6 +152,8 @@ workers = Table(
     Column("devices", Json, nullable=False),
     Column("num_devices", Integer, nullable=False),
     Column("launch", Word, nullable=False),
+    Column("isolation", Word, nullable=False, server_default="none"),
+    Column("walls", Json),  # with what is lacking
     Column("version", String(64), nullable=False),
     Column("torch_version", String(64)),
     Column("is_draining", Boolean, nullable=False, server_default=text("false")),

@@ -27,7 +27,7 @@ from core.wire.worker import Claim, ClaimRequest, ModelSource
 
 # A drain must wait for this claim or be seen by it, else the new attempt would never be told.
 _WORKER = (
-    select(workers.c.name, workers.c.accelerator, workers.c.is_draining)
+    select(workers.c.name, workers.c.accelerator, workers.c.isolation, workers.c.is_draining)
     .where(workers.c.id == bindparam("worker"))
     .with_for_update(read=True)
 )
@@ -50,7 +50,7 @@ def claim(tx: Connection, *, request: ClaimRequest, ttl_seconds: float, now: dat
     devices = tuple(dict.fromkeys(request.devices))
     if worker.is_draining or not devices:
         return None
-    job = tx.execute(_CANDIDATE, {"num_devices": len(devices), "kind": worker.accelerator}).one_or_none()
+    job = tx.execute(_CANDIDATE, {"num_devices": len(devices), "kind": worker.accelerator, "isolation": worker.isolation}).one_or_none()
     if job is None:
         return None
     granted = _grant(tx, job, request.worker_id, worker.name, devices=devices[: job.devices_per_node], ttl_seconds=ttl_seconds, now=now)

@@ -9,7 +9,7 @@ from core.db.tables import jobs
 
 
 def fitting(*columns: Any) -> Select[Any]:
-    """Queued jobs that may start now on ``num_devices`` devices of one ``kind``, in the order of claims.
+    """Queued jobs that may start now on ``num_devices`` devices of one ``kind`` behind walls of one ``isolation``, in the order of claims.
 
     The literal lets both databases use the partial index, whose order this is.
     """
@@ -21,6 +21,7 @@ def fitting(*columns: Any) -> Select[Any]:
             jobs.c.nodes == 1,
             jobs.c.devices_per_node <= bindparam("num_devices"),
             jobs.c.accelerator.in_(["auto", bindparam("kind")]),
+            jobs.c.isolation.in_(["any", bindparam("isolation")]),
         )
         .order_by(jobs.c.priority.desc(), jobs.c.created_at, jobs.c.id)
         .limit(1)

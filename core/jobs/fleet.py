@@ -7,7 +7,7 @@ from typing import Any, Self
 from sqlalchemy import Connection, select, text
 
 from core.db.clock import db_now
-from core.db.tables import attempts, members, workers
+from core.db.tables import attempts, jobs, members, workers
 
 _HELD = (
     select(members.c.worker_id, members.c.devices)
@@ -21,6 +21,7 @@ _ONLINE = (
         workers.c.name,
         workers.c.accelerator,
         workers.c.num_devices,
+        workers.c.isolation,
         workers.c.is_draining,
         _HELD.c.devices.label("held"),
         db_now().label("now"),
@@ -29,6 +30,8 @@ _ONLINE = (
     .where(workers.c.seen_until >= db_now())
     .order_by(workers.c.id)
 )
+# Of a job: what ``Need.of`` reads.
+NEED_COLUMNS = (jobs.c.devices_per_node, jobs.c.accelerator, jobs.c.available_at, jobs.c.isolation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ class Node:
     num_devices: int
     num_free: int
     is_draining: bool
+    isolation: str = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +51,12 @@ class Need:
     devices_per_node: int
     accelerator: str
     available_at: datetime
+    isolation: str = "any"
 
     @classmethod
     def of(cls, row: Any) -> Self:
-        """``row`` has the three columns of a job."""
-        return cls(row.devices_per_node, row.accelerator, row.available_at)
+        """``row`` has ``NEED_COLUMNS``."""
+        return cls(row.devices_per_node, row.accelerator, row.available_at, row.isolation)
 
     @property
     def devices(self) -> str:
@@ -72,7 +77,7 @@ class Fleet:
         for row in tx.execute(_ONLINE):  # one row for each attempt that a node runs, one with a null for an idle node
             known = nodes.get(row.id)
             num_free = (known.num_free if known else row.num_devices) - len(row.held or ())
-            nodes[row.id] = Node(row.name, row.accelerator, row.num_devices, max(num_free, 0), row.is_draining)
+            nodes[row.id] = Node(row.name, row.accelerator, row.num_devices, max(num_free, 0), row.is_draining, row.isolation)
             now = row.now
         return cls(datetime.fromtimestamp(now, UTC), tuple(nodes.values()))
 
@@ -83,9 +88,12 @@ class Fleet:
         of_kind = [node for node in self.nodes if need.accelerator in ("auto", node.accelerator)]
         if not of_kind:
             return f"a worker with {need.accelerator} devices: none is online"
-        large = [node for node in of_kind if node.num_devices >= need.devices_per_node]
+        walled = [node for node in of_kind if need.isolation in ("any", node.isolation)]
+        if not walled:
+            return f"a worker with {need.isolation} isolation: none is online"
+        large = [node for node in walled if node.num_devices >= need.devices_per_node]
         if not large:
-            return f"a worker with {need.devices}: the largest online has {max(node.num_devices for node in of_kind)}"
+            return f"a worker with {need.devices}: the largest online has {max(node.num_devices for node in walled)}"
         open_nodes = [node for node in large if not node.is_draining]
         if not open_nodes:
             return f"a worker with {need.devices}: those that have them are draining"

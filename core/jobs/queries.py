@@ -10,7 +10,7 @@ from core.db.base import AnyRow
 from core.db.clock import db_now
 from core.db.tables import attempts, job_labels, jobs, members, workers
 from core.errors import NotFound
-from core.jobs.fleet import Fleet, Need
+from core.jobs.fleet import NEED_COLUMNS, Fleet, Need
 from core.jobs.render import JOB_COLUMNS, job_model, job_text
 from core.states import FINAL, LIVE_ATTEMPT, AttemptState, JobState
 from core.wire.base import Page, page_of
@@ -21,7 +21,7 @@ _JOBS = select(*JOB_COLUMNS).outerjoin_from(jobs, attempts, _NEWEST_ATTEMPT)
 _MINE = (jobs.c.id == bindparam("job"), jobs.c.project_id == bindparam("project"))
 _JOB = _JOBS.where(*_MINE)
 _REFERENCE = select(jobs.c.id, jobs.c.state, jobs.c.event_seq, jobs.c.version, jobs.c.num_attempts).where(*_MINE)
-_VERSION = select(jobs.c.state, jobs.c.version, jobs.c.devices_per_node, jobs.c.accelerator, jobs.c.available_at).where(*_MINE)
+_VERSION = select(jobs.c.state, jobs.c.version, *NEED_COLUMNS).where(*_MINE)
 _COUNTS = select(jobs.c.state, func.count()).group_by(jobs.c.state)
 _CLAIMABLE = select(jobs.c.id).where(text("state = 'queued'"), jobs.c.available_at <= db_now()).limit(1)
 _ATTEMPTS = (

@@ -25,6 +25,7 @@ JOB_COLUMNS = (
     jobs.c.priority,
     jobs.c.devices_per_node,
     jobs.c.accelerator,
+    jobs.c.isolation,
     jobs.c.num_attempts,
     jobs.c.metrics,
     jobs.c.version,

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, insert, select, text
 from core.access.project_secrets import require_secrets
 from core.artifacts.uploads import require_uploads
 from core.datasets.resolve import Reads, note_reads, resolve_datasets
-from core.db.tables import job_labels, jobs
+from core.db.tables import job_labels, jobs, workers
 from core.db.upload_tables import job_code
 from core.errors import InvalidInput, NotAvailable, Problem, TooManyQueued
 from core.ids import new_id
@@ -17,7 +17,7 @@ from core.jobs.journal import Entry
 from core.jobs.transitions import create_job
 from core.manifest import ManifestFile
 from core.models.references import BaseVersion, find_base_version, note_models, settled
-from core.recipes.script import ScriptSpec, UploadedCode
+from core.recipes.script import ScriptSpec, UploadedCode, isolation_of
 from core.spec import JobModel, JobSpec
 from core.states import JobState
 
@@ -32,10 +32,16 @@ def check_available(spec: JobSpec) -> None:
     problems = []
     if spec.resources.nodes > 1:
         problems.append(Problem("/resources/nodes", "jobs on more than one node are not available yet", "not_available"))
-    if isinstance(spec, ScriptSpec) and spec.isolation == "strict":
-        problems.append(Problem("/isolation", "no worker of this version offers strict isolation", "not_available"))
     if problems:
         raise NotAvailable(problems=problems)
+
+
+def check_isolation(tx: Connection, spec: JobSpec) -> None:
+    """NotAvailable when no worker that ever registered offers what the spec demands: the job would wait for ever."""
+    wanted = isolation_of(spec)
+    if wanted != "any" and tx.scalar(select(workers.c.id).where(workers.c.isolation == wanted).limit(1)) is None:
+        message = f"no worker offers {wanted} isolation; GET /v1/workers shows what each lacks"
+        raise NotAvailable(problems=[Problem("/isolation", message, "not_available")])
 
 
 def submit(tx: Connection, *, project_id: str, spec: JobSpec, now: datetime, max_queued: int) -> str:
@@ -61,6 +67,7 @@ def submit(tx: Connection, *, project_id: str, spec: JobSpec, now: datetime, max
         "nodes": spec.resources.nodes,
         "devices_per_node": spec.resources.devices_per_node,
         "accelerator": spec.resources.accelerator,
+        "isolation": isolation_of(spec),
     }
     data = {"recipe": spec.recipe, **({"datasets": {channel: asdict(read) for channel, read in reads.items()}} if reads else {})}
     create_job(tx, row, now=now, entry=Entry(type="job.submitted", message="the job was submitted", data=data))
@@ -86,6 +93,7 @@ def what_is_meant(tx: Connection, project_id: str, spec: Spec, *, lock: bool) ->
     """Raises as ``submit`` for what this version does not offer and what the project does not have. With ``lock`` it stays there
     until the transaction ends."""
     check_available(spec)
+    check_isolation(tx, spec)
     check_base_model(tx, project_id, spec)
     check_script(tx, project_id, spec)
     resolved, reads = resolve_datasets(tx, project_id, spec, lock=lock)

@@ -24,6 +24,7 @@ VariableName = Annotated[str, StringConstraints(max_length=128, pattern=r"^[A-Za
 SecretName = Annotated[str, StringConstraints(max_length=64, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 RequirementsFile = Annotated[RelativePath, StringConstraints(pattern=r"\.txt$")]
 MetricPatternName = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
+IsolationWish = Literal["any", "strict"]
 Launcher = Literal["torchrun", "python", "accelerate"]
 
 # What would break the node, pass for ours, or contradict what the launch says.
@@ -126,7 +127,9 @@ class ScriptSpec(JobSpec):
     )
     datasets: dict[ChannelName, Dataset] = Field(default={}, max_length=16, description="further datasets, by channel")
     metric_patterns: tuple[MetricPattern, ...] = Field(default=(), max_length=64)
-    isolation: Literal["any", "strict"] = "any"
+    isolation: IsolationWish = Field(
+        default="any", description="strict: only on a worker that lets it see nothing but its own; docs/SCRIPTS.md"
+    )
 
     @model_validator(mode="after")
     def _entrypoint_is_there(self) -> Self:
@@ -171,3 +174,8 @@ class ScriptSpec(JobSpec):
     def with_channels(self, channels: dict[str, Dataset]) -> Self:
         others = {name: dataset for name, dataset in channels.items() if name in self.datasets}
         return self.model_copy(update={"dataset": channels.get(MAIN_CHANNEL) if self.dataset else None, "datasets": others})
+
+
+def isolation_of(spec: JobSpec) -> IsolationWish:
+    """What a worker has to offer; only programs of strangers ask."""
+    return spec.isolation if isinstance(spec, ScriptSpec) else "any"

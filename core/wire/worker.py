@@ -21,6 +21,14 @@ class DeviceInfo(WireRequest):
     memory_bytes: int | None = Field(default=None, ge=0)
 
 
+class Isolation(WireRequest):
+    """What a node puts around scripts. ``strict``: another user for each, and nothing open but what a job needs."""
+
+    level: Literal["none", "limits", "confined", "strict"] = "none"
+    walls: tuple[str, ...] = Field(default=(), max_length=16)
+    lacks: tuple[str, ...] = Field(default=(), max_length=16, description="why it is not more")
+
+
 class RegisterRequest(WireRequest):
     """Who a worker is. The same name registers again after a restart and keeps its id."""
 
@@ -31,6 +39,7 @@ class RegisterRequest(WireRequest):
     devices: tuple[DeviceInfo, ...] = Field(max_length=64)
     torch_version: str | None = Field(default=None, max_length=64)
     launch: Literal["warm", "cold"] = "warm"
+    isolation: Isolation = Isolation()
 
 
 class RegisterReply(WireModel):
@@ -202,6 +211,7 @@ class Worker(WireModel):
     num_busy: int
     jobs: list[str] = Field(default=[], description="ids of the caller's project's jobs that run here")
     launch: Literal["warm", "cold"]
+    isolation: Isolation
     version: str
     torch_version: str | None
     last_seen_at: Instant

@@ -18,7 +18,7 @@ _BEAT = (
         last_seen_at=bindparam("now", type_=workers.c.last_seen_at.type),
         launch=bindparam("mode", type_=workers.c.launch.type),
     )
-    .returning(workers.c.accelerator, workers.c.is_draining)
+    .returning(workers.c.accelerator, workers.c.isolation, workers.c.is_draining)
 )
 _FITTING = fitting(jobs.c.id)
 
@@ -30,5 +30,6 @@ def heartbeat(tx: Connection, request: HeartbeatRequest, *, ttl_seconds: float, 
         raise NotFound("there is no such worker: register first", param="worker_id")
     num_free = len(set(request.free_devices))
     may_claim = not row.is_draining and num_free > 0
-    has_work = may_claim and tx.scalar(_FITTING, {"num_devices": num_free, "kind": row.accelerator}) is not None
+    offered = {"num_devices": num_free, "kind": row.accelerator, "isolation": row.isolation}
+    has_work = may_claim and tx.scalar(_FITTING, offered) is not None
     return HeartbeatReply(is_draining=row.is_draining, has_work=has_work)

@@ -10,7 +10,7 @@ from core.db.clock import db_now
 from core.db.tables import attempts, jobs, members, workers
 from core.errors import NotFound
 from core.wire.base import Page, page_of
-from core.wire.worker import Worker
+from core.wire.worker import Isolation, Worker
 
 _WORKERS = select(workers, (workers.c.seen_until >= db_now()).label("is_online"))
 _HELD = (
@@ -60,4 +60,6 @@ def _model(row: AnyRow, load: _Load) -> Worker:
         state = "draining" if load.num_busy else "drained"
     else:
         state = "online"
-    return Worker.model_validate({**row._mapping, "state": state, "num_busy": load.num_busy, "jobs": load.jobs})
+    walls = {name: tuple(texts) for name, texts in (row.walls or {}).items()}
+    isolation = Isolation(level=row.isolation, **walls)
+    return Worker.model_validate({**row._mapping, "state": state, "num_busy": load.num_busy, "jobs": load.jobs, "isolation": isolation})

@@ -26,6 +26,8 @@ def register(tx: Connection, request: RegisterRequest, *, ttl_seconds: float, no
         "devices": [device.model_dump() for device in request.devices],
         "num_devices": len(request.devices),
         "launch": request.launch,
+        "isolation": request.isolation.level,
+        "walls": request.isolation.model_dump(include={"walls", "lacks"}),
         "version": request.version,
         "torch_version": request.torch_version,
         "seen_until": db_now() + ttl_seconds,

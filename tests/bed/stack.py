@@ -50,6 +50,7 @@ class Stack(ServiceClient):
         num_devices: int = 2,
         api_env: Mapping[str, str] | None = None,
         node_env: Mapping[str, str] | None = None,
+        node_user: int | None = None,
     ) -> None:
         self.kind = kind
         self.lease_seconds = lease_seconds
@@ -89,6 +90,11 @@ class Stack(ServiceClient):
         self.admin_key, self.worker_key = admin, worker
         self.api = self._process("api", ["-m", "api", "serve"], self._api_env)
         self.node = self._process("node", ["-m", "worker"], self._node_env)
+        if node_user is not None:
+            self.node_dir.mkdir()
+            os.chown(self.node_dir, node_user, node_user)
+            seen = (sys.prefix, sys.base_prefix, str(ROOT), str(self.node_dir))
+            self.node.argv[1:1] = ["-m", "tests.bed.as_user", str(node_user), *seen, "--", sys.executable]
 
     def __enter__(self) -> Self:
         try:

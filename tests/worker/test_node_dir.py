@@ -10,7 +10,7 @@ from pathlib import Path
 
 from core.run_dir import RunDir
 from tests.bed.waiting import until
-from worker.node_dir import MAX_SOCKET_PATH, NodeDir
+from worker.node_dir import NodeDir
 
 HOLD = """
 import sys
@@ -75,13 +75,6 @@ def test_earlier_attempts_come_newest_first(tmp_path: Path) -> None:
     for number in (1, 2, 10, 11):
         RunDir.create(node_dir.run_dir("job_1", number).root)
     assert [run_dir.root.name for run_dir in node_dir.earlier_run_dirs("job_1", 11)] == ["a10", "a2", "a1"]
-
-
-def test_a_deep_folder_gets_its_socket_elsewhere(tmp_path: Path) -> None:
-    deep = NodeDir.create(tmp_path / ("x" * 100))
-    assert len(os.fsencode(deep.pad_socket)) <= MAX_SOCKET_PATH + 8
-    assert deep.pad_socket == NodeDir(deep.root).pad_socket
-    assert NodeDir(Path("/n")).pad_socket == Path("/n/pad.sock")
 
 
 def test_a_supervisor_is_never_overlooked_while_others_look_for_dead_ones(tmp_path: Path) -> None:

@@ -125,14 +125,14 @@ def test_hyperparameters_become_flags_as_sagemakers_toolkit_makes_them() -> None
 
 
 def setting(dirs: ScriptDirs, run_dir: RunDir, **changes: Any) -> Setting:
-    return Setting(spec=script(**changes), job_id="job_1", dirs=dirs, run_dir=run_dir.root, device_kind="cpu", num_devices=2)
+    return Setting(spec=script(**changes), job_id="job_1", dirs=dirs, run_dir=run_dir, device_kind="cpu", num_devices=2)
 
 
 def test_the_contract_names_folders_that_exist(dirs: ScriptDirs, run_dir: RunDir, tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("1")
     spec = script(hyperparameters={"learning-rate": 0.1, "layers": [1, 2]}, env={"NCCL_DEBUG": "INFO"})
     channels = {"training": tmp_path, "test": tmp_path / "rows.csv"}
-    made = Setting(spec=spec, job_id="job_1", dirs=dirs, run_dir=run_dir.root, device_kind="cpu", num_devices=2, channels=channels)
+    made = Setting(spec=spec, job_id="job_1", dirs=dirs, run_dir=run_dir, device_kind="cpu", num_devices=2, channels=channels)
     write_inputs(made)
     env = environment(made)
     assert (env["SM_HP_LEARNING-RATE"], env["SM_HP_LAYERS"], env["SM_CHANNELS"]) == ("0.1", "[1,2]", '["test","training"]')
@@ -173,7 +173,7 @@ def test_what_is_new_or_changed_becomes_an_artifact_and_links_do_not(dirs: Scrip
 
 
 def test_a_folder_at_rest_becomes_a_checkpoint_once_and_lies_there_again(dirs: ScriptDirs, run_dir: RunDir, tmp_path: Path) -> None:
-    keeper = FolderCheckpoints(dirs.checkpoints, run_dir)
+    keeper = FolderCheckpoints(dirs.root, dirs.checkpoints, run_dir)
     keeper.begin(None)
     weights = dirs.checkpoints / "epoch" / "weights.bin"
     weights.parent.mkdir()
@@ -198,7 +198,7 @@ def test_a_script_that_seals_its_own_checkpoints_is_left_alone(dirs: ScriptDirs,
     own.mkdir()
     (own / "state").write_text("1")
     seal(own, {"kind": "saved", "step": 3})
-    keeper = FolderCheckpoints(dirs.checkpoints, run_dir)
+    keeper = FolderCheckpoints(dirs.root, dirs.checkpoints, run_dir)
     keeper.begin(None)
     (dirs.checkpoints / "x").write_text("1")
     os.utime(dirs.checkpoints / "x", (1, 1))

@@ -51,14 +51,14 @@ def prints(run_dir: RunDir, text: bytes) -> None:
 
 def test_a_real_event_file_is_read_whole(tmp_path: Path) -> None:
     (tmp_path / "events").write_bytes(EVENTS)
-    found = list(EventFile(tmp_path / "events").read())
+    found = list(EventFile(tmp_path, tmp_path / "events").read())
     values = [(item.step, name, round(value, 4)) for item in found for name, value in item.values.items()]
     assert values == [(0, "train/loss", 1.0), (1, "train/loss", 0.5), (2, "train/loss", 0.3333), (2, "eval/acc", 0.5), (2, "double", 0.25)]
     assert all(item.at > 1.7e9 for item in found)
 
 
 def test_a_torn_record_waits_for_its_rest(tmp_path: Path) -> None:
-    file = EventFile(tmp_path / "events")
+    file = EventFile(tmp_path, tmp_path / "events")
     read = []
     for end in range(0, len(EVENTS) + 1, 7):
         file.path.write_bytes(EVENTS[:end])
@@ -76,14 +76,14 @@ def test_what_is_no_event_file_is_left_alone(tmp_path: Path) -> None:
         b"\x05" + bytes(11) + b"\xff\xff\xff\xff\xff" + bytes(4),
     ):
         (tmp_path / "events").write_bytes(content)
-        assert [item.step for item in EventFile(tmp_path / "events").read() if item.step > 2] == []
+        assert [item.step for item in EventFile(tmp_path, tmp_path / "events").read() if item.step > 2] == []
 
 
 def test_a_pipe_in_place_of_a_file_holds_nobody_up(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("/etc/passwd")
     for name in ("pipe", "link", "absent"):
-        assert list(EventFile(tmp_path / name).read()) == []
+        assert list(EventFile(tmp_path, tmp_path / name).read()) == []
 
 
 def test_lines_by_pattern_with_and_without_a_step(run_dir: RunDir) -> None:
@@ -131,10 +131,41 @@ def test_everything_goes_to_one_file_and_tells_progress(run_dir: RunDir) -> None
 def test_progress_that_the_script_tells_itself_is_not_overwritten(run_dir: RunDir) -> None:
     metrics = ScriptMetrics(run_dir, ScriptDirs.of(run_dir), [pattern("loss", r"loss ([0-9.]+)")])
     metrics.tell_progress()
-    told = run_dir.root / "told"
-    told.write_text(json.dumps({"phase": "training", "step": 90, "at": 1.0}))
-    told.replace(run_dir.progress)
+    run_dir.reports.mkdir()
+    (run_dir.reports / "progress.json").write_text(json.dumps({"phase": "training", "step": 90, "at": 1.0}))
     prints(run_dir, b"loss 0.5\n")
     metrics.gather()
     assert metrics.last_step() == 90
-    assert '"step": 90' in run_dir.progress.read_text()
+    progress = read_model(run_dir.progress, ProgressFile)
+    assert progress is not None
+    assert (progress.step, progress.at) == (90, 1.0)
+
+
+def test_what_the_script_reports_itself_is_taken_over_once(run_dir: RunDir) -> None:
+    metrics = ScriptMetrics(run_dir, ScriptDirs.of(run_dir), [])
+    run_dir.reports.mkdir()
+    lines = [json.dumps({"seq": step, "step": step, "at": 1.0, "values": {"loss": 1 / step}}) for step in (1, 2)]
+    for line in lines:
+        with (run_dir.reports / "metrics.jsonl").open("a") as file:
+            file.write(line + "\n")
+        metrics.gather()
+    metrics.gather(is_over=True)
+    assert run_dir.metrics.read_text().splitlines() == lines
+    assert metrics.last_values() == {"loss": 0.5}
+
+
+def test_links_in_the_place_of_reports_lead_nowhere(run_dir: RunDir, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text('{"seq": 1, "step": 1, "at": 1.0, "values": {"loss": 7}}\n')
+    run_dir.reports.mkdir()
+    (run_dir.reports / "metrics.jsonl").symlink_to(secret)
+    os.mkfifo(run_dir.reports / "progress.json")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "events.out.tfevents.1.host").write_bytes(EVENTS)
+    dirs = ScriptDirs.of(run_dir)
+    dirs.tensorboard.rmdir()
+    dirs.tensorboard.symlink_to(elsewhere)
+    metrics = ScriptMetrics(run_dir, dirs, [])
+    metrics.gather(is_over=True)
+    assert not run_dir.metrics.exists()

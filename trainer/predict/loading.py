@@ -39,7 +39,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise BadInput(f"{folder} is no folder")
     try:
         if (folder / MANIFEST).exists():  # files that were downloaded one by one were compared then
-            verify(folder)
+            verify(folder.resolve())
         content: dict[str, Any] = json.loads((folder / "config.json").read_text("utf-8"))
     except ManifestError as error:
         raise BadInput(f"{folder} is no whole package: {error}") from None

@@ -44,6 +44,7 @@ def list_all(context: typer.Context, as_json: AsJson = False) -> None:
             item.state,
             f"{item.num_busy}/{len(item.devices)} {item.accelerator}",
             item.launch,
+            item.isolation.level,
             item.torch_version or "-",
             ", ".join(item.jobs) or "-",
             ago(item.last_seen_at),
@@ -52,7 +53,10 @@ def list_all(context: typer.Context, as_json: AsJson = False) -> None:
         for item in found
     ]
     print_table(
-        ("WORKER", "STATE", "BUSY", "LAUNCH", "TORCH", "JOBS", "SEEN", "ID"), rows, empty="no worker has registered yet", wraps="JOBS"
+        ("WORKER", "STATE", "BUSY", "LAUNCH", "ISOLATION", "TORCH", "JOBS", "SEEN", "ID"),
+        rows,
+        empty="no worker has registered yet",
+        wraps="JOBS",
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from core.recipes.script import ScriptSpec
+from core.run_dir import RunDir
 from core.spec import MAIN_CHANNEL
 from worker.launch_plan import DeviceKind
 from worker.script.layout import ScriptDirs
@@ -27,7 +28,7 @@ class Setting:
     spec: ScriptSpec
     job_id: str
     dirs: ScriptDirs
-    run_dir: Path
+    run_dir: RunDir
     device_kind: DeviceKind
     num_devices: int
     channels: Mapping[str, Path] = field(default_factory=dict)  # where each dataset lies: a folder or a file
@@ -192,7 +193,9 @@ def _run(setting: Setting) -> dict[str, str]:
     """What ``trainyard.run`` reads."""
     dirs = setting.dirs
     names = {
-        "DIR": str(setting.run_dir),
+        "DIR": str(setting.run_dir.reports),
+        "SAVED_DIR": str(setting.run_dir.saved),
+        "STOP_FILE": str(setting.run_dir.stop),
         "CHECKPOINT_DIR": str(dirs.checkpoints),
         "OUTPUT_DIR": str(dirs.output_data),
         "CHANNELS": json.dumps({channel: str(path) for channel, path in setting.channels.items()}),

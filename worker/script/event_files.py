@@ -6,12 +6,13 @@ when it is there whole.
 """
 
 import os
-import stat
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
+
+from core.inside import open_inside
 
 NAMES = "events.out.tfevents.*"
 MAX_RECORD_BYTES = 8 << 20  # larger ones are images, and are passed over
@@ -32,6 +33,7 @@ class Scalars(NamedTuple):
 class EventFile:
     """Reads on from where it was; a torn last record waits for the next look. What makes no sense ends the file."""
 
+    root: Path  # below which the script may have put links and pipes
     path: Path
     offset: int = 0
     is_broken: bool = False
@@ -39,14 +41,11 @@ class EventFile:
     def read(self) -> Iterator[Scalars]:
         """What is new; nothing when the file is gone, or has become something that is no file."""
         try:
-            # The script may put a pipe there, at which a plain open would wait for ever.
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+            file = open_inside(self.root, self.path)
         except OSError:
             return
-        with open(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if stat.S_ISREG(status.st_mode):
-                yield from self._read(file, status.st_size)
+        with file:
+            yield from self._read(file, os.fstat(file.fileno()).st_size)
 
     def _read(self, file: BinaryIO, size: int) -> Iterator[Scalars]:
         end = self.offset + MAX_READ_BYTES

@@ -40,6 +40,9 @@ class Harvest:
         dirs, gathered = self._dirs, Gathered()
         folders = {"model": dirs.model, "output": dirs.output_data, "intermediate": dirs.intermediate, "tensorboard": dirs.tensorboard}
         for prefix, folder in {**folders, **self._others, "workdir": dirs.code}.items():
+            if not _is_real(folder, dirs.root.parent.parent):
+                gathered.refused.append(prefix)
+                continue
             for name, version in list(_files(folder)):
                 if folder == dirs.code and self._known.get(name) == version:
                     continue
@@ -59,6 +62,11 @@ class Harvest:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.rename(target)
         gathered.num_files += 1
+
+
+def _is_real(folder: Path, run_dir: Path) -> bool:
+    """Whether it lies where its name says: files behind a link are somebody else's, and would be moved away."""
+    return Path(os.path.realpath(folder)) == Path(os.path.realpath(run_dir)) / folder.relative_to(run_dir)
 
 
 def _files(root: Path) -> Iterator[tuple[str, Version | None]]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
-from core.run_dir import RunDir
+from worker.confinement.walls import Walls
 from worker.launch_plan import LaunchPlan, base_environment, torchrun_options
 from worker.processes import MARKER
 from worker.script.contract import Setting, arguments, environment
@@ -15,6 +15,7 @@ RANK_VARIABLES = (
     *("ROLE_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RESTART_COUNT", "TORCHELASTIC_MAX_RESTARTS"),
     *("TORCHELASTIC_RUN_ID", "TORCHELASTIC_USE_AGENT_STORE", "TORCHELASTIC_ERROR_FILE", "TORCH_NCCL_ASYNC_ERROR_HANDLING"),
 )
+USER = "trainyard"
 
 
 def plan_script(
@@ -25,9 +26,10 @@ def plan_script(
     python: Path,
     shutdown_timeout: timedelta,
     environ: Mapping[str, str],
+    walls: Walls | None = None,
 ) -> LaunchPlan:
     """One rank for each device, or one process that sees them all. ``python`` is the interpreter with the script's packages."""
-    run_dir, spec = RunDir(setting.run_dir), setting.spec
+    run_dir, spec = setting.run_dir, setting.spec
     num_ranks = 1 if spec.launcher == "python" else len(devices)
     script = (str(setting.dirs.code / spec.entrypoint), *arguments(spec))
     alone = [part for name in RANK_VARIABLES for part in ("-u", name)]
@@ -40,6 +42,8 @@ def plan_script(
         env={
             **base,
             "HOME": str(run_dir.scratch),  # the operator's holds credentials of other tools
+            "USER": USER,  # another user than ours has no entry to look its name up in
+            "LOGNAME": USER,
             "PYTHON_EXEC": str(python),  # what torchrun starts its ranks with
             "CUDA_VISIBLE_DEVICES": ",".join(map(str, devices)) if setting.device_kind == "cuda" else "",
             **environment(setting),
@@ -50,4 +54,5 @@ def plan_script(
         ranks_file=run_dir.ranks,
         world_size=num_ranks,
         shutdown_timeout=shutdown_timeout,
+        walls=walls,
     )

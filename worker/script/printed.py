@@ -31,7 +31,10 @@ class PrintedMetrics:
         found = sorted(self._logs.glob("*/attempt_0/0/stdout.log")) if self._patterns else []
         if not found:
             return []
-        lines, end = read_complete_lines(found[-1], self._offset, MAX_READ_BYTES)
+        try:
+            lines, end = read_complete_lines(found[-1], self._offset, MAX_READ_BYTES, root=self._logs)
+        except OSError:  # the script has put something else in its place
+            return []
         if end == self._offset and found[-1].stat().st_size - end >= MAX_READ_BYTES:
             end += MAX_READ_BYTES  # of one endless line
         self._offset = end

@@ -2,20 +2,26 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
+from core.inside import open_inside
 from core.recipes.script import ScriptSpec
 from core.run_dir import ResultFile, RunDir, write_atomically
 from core.states import EFFECTS, Budget, Reason
 from core.wire.worker import Claim
+from worker.confinement.offer import Offer
+from worker.confinement.walls import Walls
 from worker.launch_plan import DeviceKind, LaunchPlan
-from worker.materialise import Materialiser
+from worker.materialise import CannotPrepare, Materialiser
+from worker.node_dir import NodeDir
 from worker.outcome import Outcome
 from worker.resume import ResumePoint
 from worker.script.code import place_code
+from worker.script.confine import Confinement, ScriptLimits, resume_folder
 from worker.script.contract import Setting, write_inputs
+from worker.script.disk import DiskGuard
 from worker.script.harvest import Gathered, Harvest
 from worker.script.launch import plan_script
 from worker.script.layout import ScriptDirs
@@ -28,7 +34,7 @@ from worker.tracking.process import DidNotListen
 
 log = logging.getLogger("trainyard.worker.script")
 
-MAX_FAILURE_CHARACTERS = 1024
+MAX_FAILURE_BYTES = 1024
 Report = Callable[[str, str], None]
 
 
@@ -38,15 +44,20 @@ class ScriptNode:
 
     device_kind: DeviceKind
     environ: Mapping[str, str]
-    wheels_dir: Path | None
+    node_dir: NodeDir
+    offer: Offer = field(default_factory=Offer)
+    limits: ScriptLimits = field(default_factory=ScriptLimits)
     shutdown_timeout: timedelta
+    wheels_dir: Path | None = None
     earlier: Sequence[RunDir] = ()  # of the job's attempts before, the newest first
 
 
 class Script:
     """``report`` takes an event's type and message."""
 
-    def __init__(self, claim: Claim, spec: ScriptSpec, run_dir: RunDir, node: ScriptNode, report: Report) -> None:
+    def __init__(
+        self, claim: Claim, spec: ScriptSpec, run_dir: RunDir, node: ScriptNode, report: Report, exceeded: Callable[[], None]
+    ) -> None:
         self._claim = claim
         self._spec = spec
         self._run_dir = run_dir
@@ -56,8 +67,13 @@ class Script:
         self._reporting = Reporting(run_dir, claim.job_id, earlier=node.earlier)
         self._harvest = Harvest(self._dirs, run_dir.artifacts, {"mlflow": self._reporting.folder.artifacts})
         self._metrics = ScriptMetrics(run_dir, self._dirs, spec.metric_patterns, self._reporting)
-        self._checkpoints = FolderCheckpoints(self._dirs.checkpoints, run_dir)
+        self._checkpoints = FolderCheckpoints(self._dirs.root, self._dirs.checkpoints, run_dir)
+        self._confinement = Confinement(run_dir, self._dirs, node.node_dir, node.offer, node.limits, node.environ)
+        self._disk = DiskGuard(
+            self._confinement.writable, node.limits.max_disk_bytes, user=lambda: self._confinement.user, exceeded=exceeded
+        )
         self._setting: Setting | None = None
+        self._walls: Walls | None = None
         self._python = Path()
 
     def prepare(self, materialiser: Materialiser, channels: Mapping[str, Path], point: ResumePoint | None) -> None:
@@ -66,6 +82,8 @@ class Script:
         Call it in a thread that lives as long as the attempt: the tracking server dies with it.
         """
         dirs, spec = self._dirs, self._spec
+        if spec.isolation == "strict" and self._node.offer.level != "strict":
+            raise CannotPrepare(Reason.PROTOCOL, f"this worker offers no strict isolation: {'; '.join(self._node.offer.lacks)}")
         self._reporting.launch(self._node.environ)
         dirs.create()
         place_code(spec, dirs.code, materialiser)
@@ -73,12 +91,14 @@ class Script:
         self._python = python_for(spec, dirs.code, source, materialiser)
         hand_over(spec, self._claim.secrets, dirs.secrets)
         resume_from = restore(point, dirs.checkpoints) if point else None
+        if resume_from is not None:
+            resume_from = resume_folder(resume_from, self._run_dir, is_shared=self._node.offer.user is None)
         self._checkpoints.begin(point.step if point else None)
         self._setting = Setting(
             spec=spec,
             job_id=self._claim.job_id,
             dirs=dirs,
-            run_dir=self._run_dir.root,
+            run_dir=self._run_dir,
             device_kind=self._node.device_kind,
             num_devices=len(self._claim.devices),
             channels=channels,
@@ -86,12 +106,19 @@ class Script:
         )
         write_inputs(self._setting)
         self._harvest.remember()
+        self._walls = self._confinement.enclose(
+            python=self._python,
+            channels=channels,
+            secrets=[self._reporting.token],
+            others=[resume_from] if resume_from else [],
+        )
         self._metrics.step = point.step if point else 0
 
     def plan(self) -> LaunchPlan:
         """Call it after ``prepare``."""
         assert self._setting is not None
         self._metrics.tell_progress()
+        self._disk.start()
         return plan_script(
             replace(self._setting, reporting=self._start_reporting()),
             attempt_id=self._claim.attempt_id,
@@ -99,6 +126,7 @@ class Script:
             python=self._python,
             shutdown_timeout=self._node.shutdown_timeout,
             environ=self._node.environ,
+            walls=self._walls,
         )
 
     def _start_reporting(self) -> dict[str, str]:
@@ -117,8 +145,15 @@ class Script:
         """From the checkpoints' thread, while the script runs."""
         self._checkpoints.look(self._metrics.step)
 
+    def overrun(self) -> str | None:
+        """What of its limits the script has exceeded, in words."""
+        self._disk.check()
+        return self._disk.overrun
+
     def leave(self) -> None:
         """Takes back what only a running script may have. Once more does no harm."""
+        self._disk.stop()
+        self._confinement.lift()
         take_back(self._dirs.secrets)
         self._reporting.stop()
 
@@ -141,10 +176,13 @@ class Script:
 
     def _in_its_own_words(self, outcome: Outcome) -> Outcome:
         """What the script itself wrote about its failure, where SageMaker's scripts do."""
-        if outcome.reason is not Reason.USER_ERROR or self._dirs.failure.is_symlink() or not self._dirs.failure.is_file():
+        if outcome.reason is not Reason.USER_ERROR:
             return outcome
-        with self._dirs.failure.open(encoding="utf-8", errors="replace") as file:
-            text = file.read(MAX_FAILURE_CHARACTERS).strip()
+        try:
+            with open_inside(self._dirs.root, self._dirs.failure) as file:
+                text = file.read(MAX_FAILURE_BYTES).decode(errors="replace").strip()
+        except OSError:
+            return outcome
         return replace(outcome, message=f"{text} ({outcome.message})") if text else outcome
 
     def _complete(self, gathered: Gathered) -> None:

@@ -22,24 +22,24 @@ class Reporting:
 
     def __init__(self, run_dir: RunDir, job_id: str, *, earlier: Sequence[RunDir] = ()) -> None:
         self.folder = TrackingFolder(run_dir.root / FOLDER)
-        self._token = run_dir.root / TOKEN
+        self.token = run_dir.root / TOKEN
         self._job_id = job_id
         before = next((path for path in (other.root / FOLDER for other in earlier) if path.is_dir()), None)
-        self._server = TrackingProcess(self.folder.root, run_id=job_id, token_file=self._token, carry_from=before)
+        self._server = TrackingProcess(self.folder.root, run_id=job_id, token_file=self.token, carry_from=before)
         self._offset = 0
 
     def launch(self, environ: Mapping[str, str]) -> None:
         """Starts the server, which takes its time while the rest is prepared."""
-        make_token(self._token)
+        make_token(self.token)
         self._server.launch(environ)
 
     def start(self, environ: Mapping[str, str]) -> dict[str, str]:
         """The variables that lead the script to the server, once it listens; raises DidNotListen."""
-        return environment(self._server.start(environ), self._token, run_id=self._job_id, base=environ)
+        return environment(self._server.start(environ), self.token, run_id=self._job_id, base=environ)
 
     def look_after(self, environ: Mapping[str, str]) -> None:
         """Starts the server again where it has died: it takes the same port, and the script's client tries again."""
-        if self._server.pid is None and self._token.exists():
+        if self._server.pid is None and self.token.exists():
             try:
                 self._server.start(environ)
             except DidNotListen as error:
@@ -48,7 +48,7 @@ class Reporting:
     def stop(self) -> None:
         """Its files are whole afterwards, and its token opens nothing."""
         self._server.stop()
-        self._token.unlink(missing_ok=True)
+        self.token.unlink(missing_ok=True)
 
     def read(self) -> list[Scalars]:
         """The points that are new since the last call."""

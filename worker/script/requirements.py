@@ -106,7 +106,7 @@ def _stand_on_our_packages(folder: Path) -> None:
 def _run(argv: Sequence[str], folder: Path, environ: Mapping[str, str]) -> None:
     """CannotPrepare keeps the end of what was printed; all of it lies beside the environment."""
     try:
-        done = run_tool(argv, INSTALL_SECONDS, environ=environ)
+        done = run_tool(argv, INSTALL_SECONDS, environ=environ, umask=0o022)  # scripts may run as other users
     except TimeoutError:
         raise CannotPrepare(Reason.STORAGE, f"requirements: not installed after {INSTALL_SECONDS:.0f} s") from None
     if done.returncode != 0:

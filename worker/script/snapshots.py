@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 
+from core.inside import open_inside
 from core.manifest import read_manifest, seal
 from core.run_dir import RunDir
 from worker.resume import ResumePoint, step_of
@@ -17,6 +18,7 @@ from worker.resume import ResumePoint, step_of
 # A file that was written so long ago is taken for finished. Writers rename in the end, or write faster than this.
 REST_SECONDS = 2.0
 KEPT = 2
+COPY_BYTES = 1 << 20
 META = {"kind": "folder"}
 
 Fingerprint = tuple[tuple[str, int, int], ...]
@@ -37,7 +39,8 @@ def restore(point: ResumePoint, folder: Path) -> Path:
 class FolderCheckpoints:
     """``look`` now and then, from any thread; after the one that ``is_over`` it does nothing more."""
 
-    def __init__(self, folder: Path, run_dir: RunDir) -> None:
+    def __init__(self, root: Path, folder: Path, run_dir: RunDir) -> None:
+        self._root = root  # below it, the script may have put links in the way
         self._folder = folder
         self._run_dir = run_dir
         self._copied: Fingerprint = ()
@@ -75,9 +78,9 @@ class FolderCheckpoints:
             for name, _, _ in found:
                 target = part / name
                 target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                shutil.copy2(self._folder / name, target, follow_symlinks=False)
+                self._copy_file(self._folder / name, target)
             seal(part, META)
-        except FileNotFoundError:
+        except OSError:  # it is gone, or something else is in its place
             shutil.rmtree(part, ignore_errors=True)
             return
         if _fingerprint(self._folder) != found:  # it was written to meanwhile
@@ -89,6 +92,12 @@ class FolderCheckpoints:
         self._copied, self._last_step = found, step
         for old in sorted(self._run_dir.complete_checkpoints(), key=step_of, reverse=True)[KEPT:]:
             shutil.rmtree(old, ignore_errors=True)
+
+    def _copy_file(self, source: Path, target: Path) -> None:
+        with open_inside(self._root, source) as file, target.open("wb") as copy:
+            shutil.copyfileobj(file, copy, COPY_BYTES)
+            status = os.fstat(file.fileno())
+        os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def _is_at_rest(found: Fingerprint) -> bool:
