@@ -16,7 +16,8 @@ report["environments"] = {}
 for pid in targets["pids"]:
     for name in ("environ", "mem", "maps", "fd"):
         place = pathlib.Path("/proc", str(pid), name)
-        report["environments"][f"{pid}/{name}"] = tried(lambda: [os.readlink(entry) for entry in place.iterdir()] if name == "fd" else place.open("rb").read(10))
+        links = lambda: [os.readlink(entry) for entry in place.iterdir()]
+        report["environments"][f"{pid}/{name}"] = tried(links if name == "fd" else lambda: place.open("rb").read(10))
 report["killed"] = {str(pid): tried(lambda: os.kill(pid, 9)) for pid in targets["pids"]}
 def knock():
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as door:

@@ -16,6 +16,7 @@ from tests.e2e import hostile
 SECONDS = 120
 MAX_PROCESSES = 200
 MAX_DISK_BYTES = 256 << 20
+REFUSED = {"PermissionError", "FileNotFoundError"}  # what lies in a folder that was closed is not there at all for another user
 KEPT_FROM_ALL = "kept from all others"
 pytestmark = pytest.mark.timeout(300)
 
@@ -95,10 +96,10 @@ def test_a_script_reads_writes_and_kills_nothing_of_others(stack: Stack, level: 
     assert stack.wait_terminal(other, seconds=SECONDS)["state"] == "cancelled"
     assert KEPT_FROM_ALL not in json.dumps(report)
     for kind in ("files", "written", "environments", "killed"):
-        assert set(report[kind].values()) == {"PermissionError"}, (kind, report[kind])
+        assert set(report[kind].values()) <= REFUSED, (kind, report[kind])
     if level == "strict":  # among one's own files, names show where modules are looked for
-        assert set(report["listed"].values()) == {"PermissionError"}, report["listed"]
-    assert "key is wrong" in report["door"] or report["door"] == "PermissionError"
+        assert set(report["listed"].values()) <= REFUSED, report["listed"]
+    assert "key is wrong" in report["door"] or report["door"] in REFUSED
     assert report["locks"] == "/dev/null"
     assert (71_000 <= report["user"] < 72_000) is (level == "strict")
     assert not list(stack.home.rglob("planted"))
@@ -109,8 +110,8 @@ def test_what_a_script_leaves_is_closed_to_the_next(stack: Stack) -> None:
     left = stack.node_dir / "jobs" / first / "a1" / "opt" / "ml" / "code"
     targets = {"files": [str(left / "train.py")], "folders": [str(left)], "pids": [], "door": "/nowhere"}
     report = report_of(stack, succeeded(stack, spec(hostile.SPY, files={"targets.json": json.dumps(targets)})))
-    assert set(report["files"].values()) == {"PermissionError"}
-    assert set(report["written"].values()) == {"PermissionError"}
+    assert set(report["files"].values()) <= REFUSED
+    assert set(report["written"].values()) <= REFUSED
 
 
 def test_a_fork_bomb_goes_off_in_its_own_job(stack: Stack) -> None:

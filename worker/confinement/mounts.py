@@ -16,16 +16,19 @@ _MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_REC, _MS_PRIVATE = 2, 4, 4096, 16384, 1 << 
 
 
 def open_up(paths: Iterable[str]) -> None:
-    """Lets every user get to ``paths`` from this process and what it starts. OSError when the kernel refuses."""
+    """Lets every user get to ``paths`` from this process and what it starts, but into those that are closed themselves.
+
+    OSError when the kernel refuses.
+    """
     covered: dict[Path, list[Path]] = {}
     for path in sorted({Path(os.path.realpath(path)) for path in paths if os.path.exists(path)}):
-        if closed := closed_above(path):
+        if not _is_closed(path) and (closed := closed_above(path)):
             covered.setdefault(closed, []).append(path)
     if not covered:
         return
     _check(_LIBC.unshare(_CLONE_NEWNS), "unshare")
     _mount("none", "/", None, _MS_REC | _MS_PRIVATE)
-    before = os.umask(0)
+    before = os.umask(0o066)  # folders on the way are made as 711
     for closed, kept in covered.items():
         _cover(closed, kept)
     os.umask(before)
@@ -33,7 +36,12 @@ def open_up(paths: Iterable[str]) -> None:
 
 def closed_above(path: Path) -> Path | None:
     """The outermost folder on the way to ``path`` that others cannot pass; None when there is none."""
-    return next((folder for folder in reversed(path.parents) if not folder.stat().st_mode & stat.S_IXOTH), None)
+    return next((folder for folder in reversed(path.parents) if _is_closed(folder)), None)
+
+
+def _is_closed(path: Path) -> bool:
+    mode = path.stat().st_mode
+    return not mode & (stat.S_IXOTH if stat.S_ISDIR(mode) else stat.S_IROTH)
 
 
 def _cover(closed: Path, kept: list[Path]) -> None:

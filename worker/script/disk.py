@@ -64,7 +64,7 @@ class DiskGuard:
         user = self._user()
         elsewhere = left_by(user) if user is not None else []
         used = sum(disk_bytes(path) for path in (*self._folders, *elsewhere))
-        if used > self._max_bytes:
+        if used >= self._max_bytes:
             return f"its files hold {_gib(used)}; this worker grants a script {_gib(self._max_bytes)} (TRAINYARD_SCRIPT_MAX_DISK_BYTES)"
         disk = os.statvfs(self._folders[0])
         is_short = disk.f_bavail < RESERVE * disk.f_blocks or (disk.f_files and disk.f_favail < RESERVE * disk.f_files)

@@ -162,7 +162,7 @@ class Script:
         self.leave()
         self._metrics.gather(is_over=True)
         self._checkpoints.look(self._metrics.step, is_over=True)
-        outcome = self._in_its_own_words(outcome)
+        outcome = self._of_full_disk(self._in_its_own_words(outcome))
         if outcome.reason is not Reason.COMPLETED and EFFECTS[outcome.reason].budget is not Budget.USER:
             return outcome
         self._reporting.keep(self._run_dir.artifacts / "tracking")
@@ -184,6 +184,11 @@ class Script:
         except OSError:
             return outcome
         return replace(outcome, message=f"{text} ({outcome.message})") if text else outcome
+
+    def _of_full_disk(self, outcome: Outcome) -> Outcome:
+        """A write that is refused because a file has reached the limit is an error of the script's own only at first sight."""
+        overrun = self._disk.look() if outcome.reason is Reason.USER_ERROR else None
+        return replace(outcome, reason=Reason.LIMIT, message=f"{overrun} ({outcome.message})") if overrun else outcome
 
     def _complete(self, gathered: Gathered) -> None:
         step = self._metrics.last_step()

@@ -101,6 +101,7 @@ def _stand_on_our_packages(folder: Path) -> None:
     packages = next((folder / "lib").glob("python*/site-packages"))
     lines = [f"import site; site.addsitedir({path!r})" for path in site.getsitepackages()]
     (packages / "zz_worker.pth").write_text("\n".join(lines) + "\n")
+    (packages / "zz_worker.pth").chmod(0o644)  # as pip leaves the others
 
 
 def _run(argv: Sequence[str], folder: Path, environ: Mapping[str, str]) -> None:
