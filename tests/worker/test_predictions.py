@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import httpx2
@@ -21,6 +22,7 @@ from tests.api.shipping import sha256_of
 from tests.bed.databases import Databases
 from tests.bed.waiting import until
 from tests.worker.packages import offline, write_package
+from worker.cache_pruning import CacheLimits, prune_cache
 from worker.predictions.api import PredictionsApi
 from worker.predictions.host import Host, HostFacts
 
@@ -131,6 +133,8 @@ def test_a_life_of_models_in_memory(site: Site) -> None:
         assert predictions(site.ask("three", 2.0).result()) == pytest.approx(site.right("three", 2.0), abs=1e-6)
         assert len(host.loaded) == len(models_processes()) == 2
         assert one[0] in host.loaded, "the one that was used longest ago had to go"
+        cache = max(site.root.glob("node*")) / "cache"
+        assert len(prune_cache(cache, CacheLimits(max_bytes=0, max_age=timedelta()))) == 1, "the packages of those in memory stay"
 
 
 def test_idle_models_are_unloaded(site: Site) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from core.wire.predictions import RequestAnswer
+from worker.cache_use import CacheUse
 from worker.patience import GaveUp
 from worker.predictions.batch import HeldBatch
 from worker.predictions.predictor import Predictor, PredictorFailed
@@ -28,6 +29,7 @@ class Seat:
         self._environ = environ
         self._queue: queue.SimpleQueue[HeldBatch | None] = queue.SimpleQueue()
         self._predictor: Predictor | None = None
+        self._uses = CacheUse()  # the package, for as long as the process lives
         self.num_held = 0
         self.used_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=f"seat {name}", daemon=True)
@@ -96,7 +98,7 @@ class Seat:
             return 0.0
         self._unload("dead")
         began = time.monotonic()
-        folder = batch.folder(self._cache)
+        folder = batch.folder(self._cache, self._uses)
         self._predictor = Predictor(folder, home=self._home, environ=self._environ)
         seconds = time.monotonic() - began
         told = {"event": "predictor.loaded", "model": self._name, "seconds": seconds, "child": self._predictor.pid}
@@ -109,3 +111,4 @@ class Seat:
             self._predictor = None
             shutil.rmtree(self._home, ignore_errors=True)
             log.info("unloaded a model", extra={"event": "predictor.unloaded", "model": self._name, "why": why})
+        self._uses.close()
