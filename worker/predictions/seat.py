@@ -22,11 +22,12 @@ _STOP = None
 class Seat:
     """Used by the host under its lock, but for its own thread. ``home`` is this seat's alone."""
 
-    def __init__(self, name: str, *, cache: Path, home: Path, environ: Mapping[str, str]) -> None:
+    def __init__(self, name: str, *, cache: Path, home: Path, environ: Mapping[str, str], max_bytes: int | None) -> None:
         self._name = name
         self._cache = cache
         self._home = home
         self._environ = environ
+        self._max_bytes = max_bytes
         self._queue: queue.SimpleQueue[HeldBatch | None] = queue.SimpleQueue()
         self._predictor: Predictor | None = None
         self._uses = CacheUse()  # the package, for as long as the process lives
@@ -99,7 +100,7 @@ class Seat:
         self._unload("dead")
         began = time.monotonic()
         folder = batch.folder(self._cache, self._uses)
-        self._predictor = Predictor(folder, home=self._home, environ=self._environ)
+        self._predictor = Predictor(folder, home=self._home, environ=self._environ, max_bytes=self._max_bytes)
         seconds = time.monotonic() - began
         told = {"event": "predictor.loaded", "model": self._name, "seconds": seconds, "child": self._predictor.pid}
         log.info("loaded a model", extra=told)
