@@ -1,6 +1,7 @@
 """Jobs that are submitted while their data is still validated or prepared: they wait, and never for ever."""
 
 from functools import partial
+from typing import Any
 
 import pytest
 from sqlalchemy import delete
@@ -22,7 +23,7 @@ from tests.ledger.test_dataset_preparation import leave
 from tests.ledger.test_races import at_once
 from tests.ledger.world import World, assert_sound, spec_text
 
-TRAIN = {"recipe": "image-classification", "dataset": "birds@1"}
+TRAIN: dict[str, Any] = {"recipe": "image-classification", "dataset": "birds@1"}
 FILES = {"a/1.png": "one"}
 
 
