@@ -36,8 +36,7 @@ _DOOMED = (
         jobs.c.recipe != VALIDATION,
         or_(dataset_versions.c.id.is_(None), dataset_versions.c.state == DatasetState.INVALID),
     )
-    .order_by(jobs.c.id, job_datasets.c.channel)
-    .limit(AT_MOST)
+    .limit(AT_MOST)  # in no order: that of ids would be looked up among all jobs that there ever were
     .with_for_update(of=jobs, skip_locked=True, key_share=True)
 )
 
@@ -55,7 +54,7 @@ def fail_waiting(tx: Connection, now: datetime, *, of_versions: Collection[str] 
     if job_id is not None:
         query = query.where(jobs.c.id == job_id)
     doomed: dict[str, AnyRow] = {}
-    for row in tx.execute(query):
+    for row in sorted(tx.execute(query), key=lambda row: (row.id, row.channel)):
         doomed.setdefault(row.id, row)  # the first dataset that cannot be used is reason enough
     for row in doomed.values():
         _fail(tx, row, now)
