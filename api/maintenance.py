@@ -86,8 +86,9 @@ class Maintenance:
             return []
         lost = self._reap() if self._monotonic() >= self._reap_after else []
         with self._state.db.begin() as tx:
-            settle_datasets(tx, self._state.clock.now())
+            settled = settle_datasets(tx, self._state.clock.now())
             settle_models(tx, self._state.clock.now())
+        self._state.live.notify(*settled.failed_jobs)
         with self._state.db.read() as tx:
             is_work_waiting = has_claimable(tx)
         if lost or is_work_waiting:

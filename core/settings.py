@@ -152,7 +152,17 @@ class WorkerSettings(_FromEnvironment):
     keep_run_dirs_hours: float = Field(default=24.0, ge=0)
     predictors: int = Field(default=2, ge=0, le=64, description="models kept in memory to be tried out; 0: this node serves none")
     predictor_idle_seconds: float = Field(default=300.0, gt=0, description="a model that nobody asks for so long is unloaded")
-    cache_max_bytes: int = Field(default=20 * GIB, ge=0, description="prepared data that no job uses is removed beyond this size")
+    predictor_max_bytes: int | None = Field(
+        default=None,
+        ge=GIB,
+        description="memory of the process of one model; by default half of the node's, and without a limit on a node with GPUs",
+    )
+    cache_max_bytes: int = Field(
+        default=50 * GIB,
+        ge=0,
+        description="of datasets, models, environments and prepared data; beyond it, what was used longest ago is removed",
+    )
+    keep_cache_days: float = Field(default=30.0, ge=0, le=3650, description="what nobody has used for so long is removed as well")
 
     @field_validator("data_roots", "script_readable")
     @classmethod

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class JobState(StrEnum):
-    QUEUED = "queued"  # waits for a worker, a retry's time or devices; see ``waiting_for``
+    QUEUED = "queued"  # waits for a dataset, a worker, a retry's time or devices; see ``waiting_for``
     RUNNING = "running"  # an attempt holds a lease
     PAUSING = "pausing"  # asked to pause; the attempt is writing a checkpoint
     PAUSED = "paused"  # holds no devices until resumed
@@ -124,7 +124,7 @@ EFFECTS: dict[Reason, Effect] = {
 }
 
 MOVES: dict[JobState, frozenset[JobState]] = {
-    J.QUEUED: frozenset({J.RUNNING, J.PAUSED, J.CANCELLED}),
+    J.QUEUED: frozenset({J.RUNNING, J.PAUSED, J.CANCELLED, J.FAILED}),  # failed: its dataset turned out invalid
     J.RUNNING: frozenset({J.SUCCEEDED, J.FAILED, J.QUEUED, J.PAUSING, J.CANCELLING}),
     J.PAUSING: frozenset({J.PAUSED, J.SUCCEEDED, J.FAILED, J.CANCELLING}),
     J.PAUSED: frozenset({J.QUEUED, J.CANCELLED}),

@@ -20,6 +20,7 @@ from kombu.common import Broadcast
 from core.logs import configure_logs
 from core.settings import WorkerSettings, forget_our_environment
 from worker.api_client import NodeApi
+from worker.cache_pruning import CacheLimits
 from worker.confinement.accounts import let_through
 from worker.confinement.offer import Offer
 from worker.devices import DeviceInventory
@@ -98,7 +99,7 @@ class Node:
             name=settings.node_name or gethostname(),
             poll_seconds=settings.poll_seconds,
             keep_run_dirs=timedelta(hours=settings.keep_run_dirs_hours),
-            cache_max_bytes=settings.cache_max_bytes,
+            cache_limits=CacheLimits(max_bytes=settings.cache_max_bytes, max_age=timedelta(days=settings.keep_cache_days)),
             offer=offer,
             pad_answers=(lambda: answers(node_dir.pad_socket)) if is_warm else None,
         )

@@ -12,8 +12,10 @@ from core.manifest import Manifest, ManifestError, ManifestFile, content_key, se
 from core.spec import BuiltinDataset, Dataset, JobSpec, PathDataset, PathModel
 from core.states import Reason
 from core.wire.worker import ContentSource, ModelSource
+from worker.cache_use import CacheUse
 from worker.download import Downloader
 from worker.launcher import run_tool
+from worker.verified import is_verified, protect
 
 CONVERT_SECONDS = 600.0
 LOCK_PAUSE_SECONDS = 0.05
@@ -28,10 +30,16 @@ class CannotPrepare(Exception):
 
 
 class Materialiser:
-    """``check`` raises when it has become pointless to go on: the lease is gone, or somebody asked to stop."""
+    """``check`` raises when it has become pointless to go on: the lease is gone, or somebody asked to stop.
 
-    def __init__(self, cache: Path, data_roots: Sequence[Path], downloader: Downloader, check: Callable[[], None]) -> None:
+    What it answers stays on the node until ``uses`` is closed.
+    """
+
+    def __init__(
+        self, cache: Path, data_roots: Sequence[Path], downloader: Downloader, check: Callable[[], None], *, uses: CacheUse
+    ) -> None:
         self.cache = cache
+        self._uses = uses
         self._data_roots = data_roots
         self._downloader = downloader
         self._check = check
@@ -105,35 +113,45 @@ class Materialiser:
         entry = self.cache / "versions" / content_key(files)
         content = entry / "content"  # beside what says that it is whole: a dataset may have files of any name
         with self.alone(entry):
-            if not _is_as_listed(content, files):
+            if not is_verified(entry, lambda: _is_as_listed(content, files)):
                 shutil.rmtree(entry, ignore_errors=True)
                 part = entry.with_name(f".{entry.name}.part")
                 self._downloader.fetch(Manifest.model_construct(files=files), part / "content")
-                part.rename(entry)
+                _take(part, entry)
         return content / files[0].path if len(files) == 1 else content
 
     def package(self, files: tuple[ManifestFile, ...]) -> Path:
         """The folder that holds exactly these files; downloaded unless an earlier need has left it here."""
         folder = self.cache / "models" / content_key(files)
         with self.alone(folder):
-            if not _is_sound(folder):
+            if not is_verified(folder, lambda: _is_sound(folder)):
                 shutil.rmtree(folder, ignore_errors=True)
                 part = folder.with_name(f".{folder.name}.part")
                 self._downloader.fetch(Manifest(files=files), part)
                 seal(part, {})
-                part.rename(folder)
+                _take(part, folder)
         return folder
 
     @contextmanager
     def alone(self, folder: Path) -> Iterator[None]:
-        """One supervisor at a time works on this entry of the cache; the others wait as long as they may."""
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        """One supervisor at a time works on this entry of the cache; the others wait as long as they may.
+
+        The entry is in use from here on. Before, its lock file could be removed, and the next one would lock another.
+        """
+        self._uses.hold(folder)
         pause = threading.Event()
         with folder.with_name(f".{folder.name}.lock").open("wb") as file:
             while not _try_lock(file.fileno()):
                 self._check()
                 pause.wait(LOCK_PAUSE_SECONDS)
             yield
+
+
+def _take(part: Path, entry: Path) -> None:
+    """What the downloader has verified becomes the entry."""
+    protect(part)
+    part.rename(entry)
+    is_verified(entry, lambda: True)
 
 
 def _try_lock(fd: int) -> bool:

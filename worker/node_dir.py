@@ -33,12 +33,12 @@ class NodeDir:
 
     @property
     def cache(self) -> Path:
-        """Datasets and base models, by content; shared by jobs."""
+        """Datasets, models, environments and prepared data, by content; shared by jobs, and kept in bounds by ``cache_pruning``."""
         return self.root / "cache"
 
     @property
     def prepared(self) -> Path:
-        """What ranks have made of datasets, for later jobs: see ``worker/prepared_cache.py``."""
+        """What ranks have made of datasets, for later jobs: see ``trainer/data/cache.py``."""
         return self.cache / "prepared"
 
     @property

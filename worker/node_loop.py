@@ -10,11 +10,11 @@ from typing import Literal
 
 from core.wire.worker import PROTOCOL, DeviceInfo, HeartbeatRequest, Isolation, RegisterRequest
 from worker.api_client import ApiRefused, ApiUnreachable, NodeApi
+from worker.cache_pruning import CacheLimits, prune_cache
 from worker.confinement.offer import Offer
 from worker.devices import DeviceInventory
 from worker.job_finder import JobFinder
 from worker.node_dir import NodeDir
-from worker.prepared_cache import prune_prepared
 from worker.versions import torch_version, version
 
 log = logging.getLogger("trainyard.worker.node")
@@ -40,7 +40,7 @@ class NodeLoop:
         name: str,
         poll_seconds: float,
         keep_run_dirs: timedelta,
-        cache_max_bytes: int,
+        cache_limits: CacheLimits,
         offer: Offer,
         pad_answers: Callable[[], bool] | None,
     ) -> None:
@@ -51,7 +51,7 @@ class NodeLoop:
         self._name = name
         self._poll_seconds = poll_seconds
         self._keep_run_dirs = keep_run_dirs
-        self._cache_max_bytes = cache_max_bytes
+        self._cache_limits = cache_limits
         self._offer = offer
         self._pad_answers = pad_answers
         self._stopped = threading.Event()
@@ -150,4 +150,4 @@ class NodeLoop:
         self._pruned_at = time.monotonic()
         for job_id in self._node_dir.prune_runs(self._keep_run_dirs):
             log.info("removed old run directories", extra={"event": "runs.pruned", "job_id": job_id})
-        prune_prepared(self._node_dir.prepared, self._cache_max_bytes)
+        prune_cache(self._node_dir.cache, self._cache_limits)

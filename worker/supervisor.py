@@ -21,6 +21,7 @@ from core.spec import MAIN_CHANNEL
 from core.states import Reason
 from core.wire.worker import FinishRequest, StartRequest
 from worker.api_client import AttemptApi
+from worker.cache_use import CacheUse
 from worker.checkpoint_shipper import CheckpointShipper
 from worker.devices import Reservation, adopt
 from worker.download import Downloader
@@ -81,6 +82,7 @@ class Attempt:
         self._lease = LeaseKeeper(self._api, ttl=ttl, grace=grace, changed=self._wake.ring)
         self._patience = Patience(self._lease.lost)
         self._downloader = Downloader(self._api, self._patience)
+        self._uses = CacheUse()
         self._script = self._new_script()
         self._logs = LogStreams(self._run_dir, len(orders.claim.devices))
         self._checkpoints = CheckpointShipper(
@@ -131,7 +133,7 @@ class Attempt:
 
     def run(self) -> None:
         """Trains, ships, finishes. Once the lease is lost it writes nothing more and leaves."""
-        with closing(self._api), self._lease:
+        with closing(self._api), closing(self._uses), self._lease:
             try:
                 self._train_and_finish()
             except (LeaseLost, GaveUp):
@@ -182,7 +184,7 @@ class Attempt:
     def _prepare(self) -> int | None:
         """Puts everything on the node that the ranks need; the step that they go on from."""
         claim = self._claim
-        materialiser = Materialiser(self._dir.cache, self._node.data_roots, self._downloader, self._check_before_launch)
+        materialiser = Materialiser(self._dir.cache, self._node.data_roots, self._downloader, self._check_before_launch, uses=self._uses)
         channels = materialiser.channels(claim.spec, claim.datasets)
         base = materialiser.base_model(claim.spec, claim.base_model)
         point = self._resume_point()

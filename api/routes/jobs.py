@@ -105,15 +105,15 @@ def validate_spec(request: Request, caller: Reader, body: JsonBody) -> Response:
     state = state_of(request)
     spec = parse_spec(body)
     with state.db.read() as tx:
-        meant = what_is_meant(tx, caller.project_id, spec, lock=False).spec
-        profile = find_profile(tx, caller.project_id, meant)
-    data = data_outlook(state.store, meant, profile)
+        meant = what_is_meant(tx, caller.project_id, spec, lock=False)
+        profile = find_profile(tx, caller.project_id, meant.spec)
+    data = data_outlook(state.store, meant.spec, profile)
     with state.db.read() as tx:
         report = ValidationReport(
-            spec=meant,
-            waiting_for=waiting_for(tx, meant),
-            queue=queue_ahead(tx, meant),
-            estimate=estimate(tx, caller.project_id, meant, num_training_rows=data.num_training_rows if data else None),
+            spec=meant.spec,
+            waiting_for=waiting_for(tx, meant.spec, meant.reads.values()),
+            queue=queue_ahead(tx, meant.spec),
+            estimate=estimate(tx, caller.project_id, meant.spec, num_training_rows=data.num_training_rows if data else None),
             data=data,
         )
     return json_response(report)

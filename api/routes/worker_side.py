@@ -175,10 +175,10 @@ def finish_attempt(request: Request, token: LeaseToken, attempt_id: AttemptId, b
     with state.db.begin() as tx:
         reply = finish(tx, attempt_id, token, wanted, state.clock.now())
         settle_models(tx, state.clock.now(), job_id=reply.job_id)
-        settle_datasets(tx, state.clock.now(), job_id=reply.job_id)
+        settled = settle_datasets(tx, state.clock.now(), job_id=reply.job_id)
         hit("finish.before_commit")
     hit("finish.after_commit")
-    state.live.notify(reply.job_id)
+    state.live.notify(reply.job_id, *settled.failed_jobs)
     state.doorbell.ring()
     return json_response(reply)
 

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from sqlalchemy import Connection, Select, bindparam, select
+from sqlalchemy import Connection, Select, and_, bindparam, or_, select
 
 from core.db.base import AnyRow
 from core.db.dataset_tables import dataset_versions, datasets
@@ -30,6 +30,12 @@ VERSION_COLUMNS = (
 )
 VERSIONS = select(*VERSION_COLUMNS).join_from(datasets, dataset_versions, dataset_versions.c.dataset_id == datasets.c.id)
 
+# The same as ``is_coming``.
+_IS_COMING = or_(
+    dataset_versions.c.state == DatasetState.VALIDATING,
+    and_(dataset_versions.c.state == DatasetState.UPLOADING, dataset_versions.c.job_id.is_not(None)),
+)
+
 
 def find_dataset(tx: Connection, project_id: str, name: str) -> AnyRow:
     """NotFound unless the project has a dataset of this name."""
@@ -54,6 +60,22 @@ def version_row(tx: Connection, project_id: str, name: str, version: WantedVersi
     if shared_lock:
         query = query.with_for_update(read=True, of=dataset_versions)
     return tx.execute(query, {"project": project_id, "name": name}).one_or_none()
+
+
+def readable_version(tx: Connection, project_id: str, name: str, version: WantedVersion, *, shared_lock: bool = False) -> AnyRow | None:
+    """The version that a job means: while none is ready, ``latest`` is the newest that is on its way."""
+    row = version_row(tx, project_id, name, version, shared_lock=shared_lock)
+    if row is not None or version != LATEST:
+        return row
+    query = VERSIONS.where(*_MINE, _IS_COMING).order_by(dataset_versions.c.number.desc()).limit(1)
+    if shared_lock:
+        query = query.with_for_update(read=True, of=dataset_versions)
+    return tx.execute(query, {"project": project_id, "name": name}).one_or_none()
+
+
+def is_coming(row: AnyRow) -> bool:
+    """Whether a job is at work on the version, so that it will be ready or invalid. ``row`` has VERSION_COLUMNS."""
+    return row.state == DatasetState.VALIDATING or (row.state == DatasetState.UPLOADING and row.job_id is not None)
 
 
 def find_version(tx: Connection, project_id: str, name: str, version: WantedVersion) -> AnyRow:

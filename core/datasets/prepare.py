@@ -1,11 +1,11 @@
-"""Has a job make a new version from one that is ready, by declared steps."""
+"""Has a job make a new version from another one, by declared steps. It waits for a source that is not ready yet."""
 
 import json
 from datetime import datetime
 
 from sqlalchemy import Connection, select, update
 
-from core.datasets.finding import find_version, lock_dataset
+from core.datasets.finding import find_version, lock_dataset, readable_version
 from core.datasets.queries import get_version
 from core.datasets.transitions import create_version
 from core.db.conflict import insert_or
@@ -24,7 +24,7 @@ def prepare_version(
     tx: Connection, project_id: str, name: str, request: PrepareRequest, *, now: datetime, max_queued: int
 ) -> DatasetVersion:
     """The version that will be, uploading until the job has ended. Steps that do not fit are InvalidInput, each with its place."""
-    source = find_version(tx, project_id, name, request.version)
+    source = readable_version(tx, project_id, name, request.version) or find_version(tx, project_id, name, request.version)
     target = request.into or name
     _ensure_dataset(tx, project_id, target, now)
     dataset = lock_dataset(tx, project_id, target)  # before the version, as everywhere

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, insert
 
-from core.datasets.finding import LATEST, version_row
+from core.datasets.finding import LATEST, is_coming, readable_version
 from core.datasets.validation import VALIDATION
 from core.db.base import AnyRow
 from core.db.dataset_tables import job_datasets
@@ -23,20 +23,21 @@ class Reads:
     version_id: str
     name: str
     number: int
-    digest: str
+    digest: str | None  # None while a job makes its files
 
 
 def resolve_datasets(tx: Connection, project_id: str, spec: Spec, *, lock: bool) -> tuple[Spec, dict[str, Reads]]:
     """The spec with the number of each version, and the versions by channel.
 
-    InvalidInput, with every place, for names that mean nothing here and for versions that are not ready. With ``lock`` the
-    versions cannot be deleted before the transaction ends.
+    A version may be one that a job validates or prepares: whoever reads it waits. InvalidInput, with every place, for names that
+    mean nothing here and for versions that never will be ready. With ``lock`` nobody deletes or settles the versions before the
+    transaction ends.
     """
     channels, reads, problems = dict(spec.channels()), {}, []
     for channel, dataset in spec.channels().items():
         if not isinstance(dataset, NamedDataset):
             continue
-        row = version_row(tx, project_id, dataset.name, dataset.version, shared_lock=lock)
+        row = readable_version(tx, project_id, dataset.name, dataset.version, shared_lock=lock)
         problem = _find_problem(spec, dataset, row)
         if problem is not None or row is None:
             problems.append(Problem(spec.channel_pointer(channel), *(problem or ())))
@@ -56,12 +57,12 @@ def note_reads(tx: Connection, job_id: str, reads: dict[str, Reads]) -> None:
 
 
 def _find_problem(spec: JobSpec, dataset: NamedDataset, row: AnyRow | None) -> tuple[str, str] | None:
-    """Why the version cannot be read, and the word for it."""
+    """Why the version cannot be read, and the word for it. A validation does not wait, so what it reads must be there."""
     if row is None:
         if dataset.version == LATEST:
-            return f"this project has no dataset {dataset.name!r} with a version that is ready", "not_found"
+            return f"this project has no dataset {dataset.name!r} with a version that is ready or on its way", "not_found"
         return f"there is no dataset version {dataset.name}@{dataset.version}", "not_found"
-    if row.state == DatasetState.READY or (row.state == DatasetState.VALIDATING and spec.recipe == VALIDATION):
+    if row.state in (DatasetState.READY, DatasetState.VALIDATING) or (is_coming(row) and spec.recipe != VALIDATION):
         return None
     why = f": {row.message}" if row.message else ""
     return f"{dataset.name}@{row.number} is {row.state}, not ready{why}", "not_ready"

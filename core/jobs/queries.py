@@ -1,5 +1,6 @@
 """Reads of jobs and attempts. Everything is asked for within a project: another project's ids answer like unknown ones."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 from zlib import crc32
@@ -10,6 +11,7 @@ from core.db.base import AnyRow
 from core.db.clock import db_now
 from core.db.tables import attempts, job_labels, jobs, members, workers
 from core.errors import NotFound
+from core.jobs.awaited import DATA_IS_READY, awaited_by
 from core.jobs.fleet import NEED_COLUMNS, Fleet, Need
 from core.jobs.render import JOB_COLUMNS, job_model, job_text
 from core.states import FINAL, LIVE_ATTEMPT, AttemptState, JobState
@@ -21,9 +23,9 @@ _JOBS = select(*JOB_COLUMNS).outerjoin_from(jobs, attempts, _NEWEST_ATTEMPT)
 _MINE = (jobs.c.id == bindparam("job"), jobs.c.project_id == bindparam("project"))
 _JOB = _JOBS.where(*_MINE)
 _REFERENCE = select(jobs.c.id, jobs.c.state, jobs.c.event_seq, jobs.c.version, jobs.c.num_attempts).where(*_MINE)
-_VERSION = select(jobs.c.state, jobs.c.version, *NEED_COLUMNS).where(*_MINE)
+_VERSION = select(jobs.c.id, jobs.c.state, jobs.c.version, *NEED_COLUMNS).where(*_MINE)
 _COUNTS = select(jobs.c.state, func.count()).group_by(jobs.c.state)
-_CLAIMABLE = select(jobs.c.id).where(text("state = 'queued'"), jobs.c.available_at <= db_now()).limit(1)
+_CLAIMABLE = select(jobs.c.id).where(text("state = 'queued'"), jobs.c.available_at <= db_now(), DATA_IS_READY).limit(1)
 _ATTEMPTS = (
     select(
         attempts.c.id,
@@ -122,8 +124,8 @@ def list_jobs(
         key, _, value = label.partition("=")
         query = query.where(exists().where(job_labels.c.job_id == jobs.c.id, job_labels.c.key == key, job_labels.c.value == value))
     rows = tx.execute(query).all()
-    fleet = Fleet.load(tx) if any(row.state == JobState.QUEUED for row in rows) else None
-    return page_of([job_model(row, _waits(fleet, row)) for row in rows], limit)
+    waits = _waits(tx, [row for row in rows if row.state == JobState.QUEUED])
+    return page_of([job_model(row, waits.get(row.id)) for row in rows], limit)
 
 
 def list_attempts(tx: Connection, project_id: str, job_id: str, *, after: str | None = None, limit: int = 20) -> Page[Attempt]:
@@ -158,8 +160,8 @@ def has_claimable(tx: Connection) -> bool:
 
 
 def waiting_for(tx: Connection, row: AnyRow) -> str | None:
-    """What a queued job waits for, in words; None in other states. ``row`` has the state and the columns of a Need."""
-    return Fleet.load(tx).waiting_for(Need.of(row)) if row.state == JobState.QUEUED else None
+    """What a queued job waits for, in words; None in other states. ``row`` has the id, the state and the columns of a Need."""
+    return _waits(tx, [row])[row.id] if row.state == JobState.QUEUED else None
 
 
 def _find(tx: Connection, project_id: str, job_id: str) -> AnyRow:
@@ -169,8 +171,12 @@ def _find(tx: Connection, project_id: str, job_id: str) -> AnyRow:
     return row
 
 
-def _waits(fleet: Fleet | None, row: AnyRow) -> str | None:
-    return fleet.waiting_for(Need.of(row)) if fleet is not None and row.state == JobState.QUEUED else None
+def _waits(tx: Connection, queued: Sequence[AnyRow]) -> dict[str, str]:
+    """What each of these jobs waits for: data before anything else, for no worker takes a job without it."""
+    if not queued:
+        return {}
+    awaited, fleet = awaited_by(tx, [row.id for row in queued]), Fleet.load(tx)
+    return {row.id: awaited.get(row.id) or fleet.waiting_for(Need.of(row)) for row in queued}
 
 
 def _version(row: AnyRow, waiting: str | None) -> JobVersion:

@@ -52,7 +52,7 @@ class Lineage(WireModel):
 
     dataset: str
     version: int
-    digest: str
+    digest: str | None = Field(description="of the source; null while a job makes that")
     steps: list[dict[str, JsonValue]]
     seed: int
     job_id: str

@@ -94,6 +94,19 @@ def test_an_invalid_dataset_is_explained_and_ends_with_1(trainyard: Terminal, se
     assert "invalid" in trainyard.complaint("submit", "--recipe", "tabular", "-p", 'dataset="rows@1"', code=2)
 
 
+def test_a_job_may_be_submitted_right_after_the_push(trainyard: Terminal, served: Served, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.csv"
+    rows.write_bytes(b"a,b\n1,2\n")
+    pushed = trainyard.json("dataset", "push", str(rows), "--no-wait")
+    asked = ("--recipe", "text-classification", "-p", 'dataset="rows"')
+    waits = f"the dataset rows@1, which {pushed['job_id']} validates"
+    assert trainyard.json("validate", *asked)["waiting_for"] == waits
+    job = trainyard.json("submit", *asked)
+    assert waits in " ".join(trainyard("status", job["id"]).split())
+    Pusher(served).validate(valid=False)
+    assert "report: /v1/datasets/rows/versions/1/report" in " ".join(trainyard("status", job["id"]).split())
+
+
 def test_a_preparation_is_asked_for_by_a_file_of_steps(trainyard: Terminal, served: Served, folder: Path, tmp_path: Path) -> None:
     with validating(served):
         trainyard("dataset", "push", str(folder), "--name", "birds")

@@ -59,7 +59,7 @@ class Datasets:
 
     def settle(self) -> int:
         with self.world.db.begin() as tx:
-            return settle_datasets(tx, self.world.now)
+            return settle_datasets(tx, self.world.now).num_versions
 
     def validate(self, worker: str, *, valid: float = 1.0, **metrics: float) -> Claim:
         """The next job, which must be a validation, ends with this verdict."""

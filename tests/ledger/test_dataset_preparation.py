@@ -63,10 +63,10 @@ def test_a_preparation_that_fails_or_leaves_nothing_is_an_invalid_version(mine: 
     assert (empty, version.state, version.message) == (1, DatasetState.INVALID, "the preparation left no files")
 
 
-def test_a_preparation_of_what_is_not_ready_is_refused(mine: Datasets) -> None:
+def test_a_preparation_of_what_nobody_has_closed_is_refused(mine: Datasets) -> None:
     with pytest.raises(NotFound):
         prepare(mine)
-    mine.add({"a": "one"})
+    mine.put("a")
     with pytest.raises(InvalidInput) as refused:
         prepare(mine, version=1)
     assert refused.value.problems[0].pointer == "/version"

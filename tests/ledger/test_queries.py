@@ -257,10 +257,10 @@ def test_a_job_that_waits_for_its_retry_says_when(world: World) -> None:
 
 def test_a_spec_that_is_only_checked_says_what_it_would_wait_for(world: World) -> None:
     with world.db.read() as tx:
-        assert waiting_for(tx, parse_spec(spec_text())) == "a worker: none is online"
+        assert waiting_for(tx, parse_spec(spec_text()), ()) == "a worker: none is online"
     world.node()
     with world.db.read() as tx:
-        assert waiting_for(tx, parse_spec(spec_text())) == "a worker to take it: there are free devices"
+        assert waiting_for(tx, parse_spec(spec_text()), ()) == "a worker to take it: there are free devices"
 
 
 def test_promise_24_a_lease_token_never_shows_in_what_a_client_reads(world: World) -> None:

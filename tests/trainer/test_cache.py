@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -18,7 +19,7 @@ from trainer.data import cache
 from trainer.data.cache import content_digest, data_digest, entry_name, is_whole, prepared
 from trainer.errors import InvalidData, PeerLost
 from trainer.state import Run
-from worker.prepared_cache import prune_prepared
+from worker.cache_pruning import CacheLimits, prune_cache
 
 KEY = {"data": "abc", "lower": True}
 
@@ -200,6 +201,10 @@ def test_a_damaged_entry_is_made_again(tmp_path: Path) -> None:
     assert build.num_built == 2
 
 
+def prune(cache: Path, max_bytes: int) -> list[str]:
+    return prune_cache(cache, CacheLimits(max_bytes=max_bytes, max_age=timedelta(days=50_000)))
+
+
 def test_the_least_recently_used_goes_first_and_what_is_used_never(tmp_path: Path, uses: list[int]) -> None:
     root = tmp_path / "prepared"
     folders = [prepared(new_run(tmp_path), {"n": number}, Builder(size=100)) for number in range(4)]
@@ -208,13 +213,13 @@ def test_the_least_recently_used_goes_first_and_what_is_used_never(tmp_path: Pat
         os.utime(root / f".{folder.name}.use", (number, number))
     prepared(new_run(tmp_path), {"n": 0}, Builder())  # touched, and in use
 
-    assert prune_prepared(root, 250) == [folders[1].name, folders[2].name]
+    assert prune(tmp_path, 250) == [folders[1].name, folders[2].name]
     assert [folder.exists() for folder in folders] == [True, False, False, True]
-    assert prune_prepared(root, 0) == [folders[3].name]
+    assert prune(tmp_path, 0) == [folders[3].name]
     assert is_whole(folders[0])
     assert sorted(path.name for path in root.iterdir()) == sorted([folders[0].name, f".{folders[0].name}.lock", f".{folders[0].name}.use"])
     let_go(uses)
-    assert prune_prepared(root, 0) == [folders[0].name]
+    assert prune(tmp_path, 0) == [folders[0].name]
     assert list(root.iterdir()) == []
 
 
@@ -223,9 +228,9 @@ def test_what_a_killed_builder_left_is_cleared_away(tmp_path: Path) -> None:
     (root / ".abc.part").mkdir(parents=True)
     (root / ".abc.part" / "rows.bin").write_bytes(b"x" * 100)
 
-    assert prune_prepared(root, 1 << 20) == []
+    assert prune(tmp_path, 1 << 20) == []
     assert list(root.iterdir()) == []
-    assert prune_prepared(tmp_path / "nowhere", 0) == []
+    assert prune(tmp_path / "nowhere", 0) == []
 
 
 def test_a_digest_of_content_knows_names_and_bytes_and_nothing_else(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from core.wire.keys import Scope
 from tests.api.serving import Served, serving
 from tests.bed.proxy import Proxy
 from worker.api_client import NodeApi
+from worker.cache_pruning import CacheLimits
 from worker.devices import DeviceInventory, busy
 from worker.job_finder import JobFinder
 from worker.launcher import Launcher
@@ -72,7 +73,7 @@ class Site:
             name="node-1",
             poll_seconds=5,
             keep_run_dirs=timedelta(hours=1),
-            cache_max_bytes=1 << 30,
+            cache_limits=CacheLimits(max_bytes=1 << 30, max_age=timedelta(days=1)),
             pad_answers=None,
         )
 

@@ -14,6 +14,7 @@ from core.states import Reason
 from core.wire.worker import ArtifactsRequest, Claim, ClaimRequest, FinishRequest, ModelSource
 from tests.worker.leased import LeasedAttempt
 from worker.api_client import AttemptApi, NodeApi
+from worker.cache_use import CacheUse
 from worker.download import Downloader
 from worker.materialise import CannotPrepare, Materialiser
 from worker.uploader import OpenFiles, Uploader
@@ -32,7 +33,7 @@ def roots(tmp_path: Path) -> Path:
 
 
 def materialiser(attempt: LeasedAttempt, cache: Path, *roots: Path) -> Materialiser:
-    return Materialiser(cache, roots, Downloader(attempt.api, attempt.patience), nothing_to_check)
+    return Materialiser(cache, roots, Downloader(attempt.api, attempt.patience), nothing_to_check, uses=CacheUse())
 
 
 def test_digits_are_converted_once_for_all_jobs_of_a_node(attempt: LeasedAttempt, tmp_path: Path) -> None:
@@ -95,7 +96,7 @@ def test_a_base_model_is_downloaded_once(attempt: LeasedAttempt, tmp_path: Path)
     claim, api = claim_for_base(attempt)
     spec = claim.spec
     assert claim.base_model == ModelSource(job_id=attempt.job_id, files=files)
-    one = Materialiser(tmp_path / "cache", (), Downloader(api, attempt.patience), nothing_to_check)
+    one = Materialiser(tmp_path / "cache", (), Downloader(api, attempt.patience), nothing_to_check, uses=CacheUse())
     folder = one.base_model(spec, claim.base_model)
     assert folder == tmp_path / "cache" / "models" / content_key(files)
     assert (folder / "model").read_bytes() == b"weights" * 1000

@@ -12,6 +12,7 @@ from core.wire.worker import Claim, ClaimRequest
 from tests.api.pushing import Pusher
 from tests.worker.leased import LeasedAttempt
 from worker.api_client import ApiRefused, AttemptApi, NodeApi
+from worker.cache_use import CacheUse
 from worker.download import Downloader
 from worker.materialise import CannotPrepare, Materialiser
 
@@ -33,7 +34,7 @@ class Reader:
         assert claim is not None
         self.claim: Claim = claim
         self.api = AttemptApi(url, claim.attempt_id, claim.lease_token)
-        self.materialiser = Materialiser(cache, (), Downloader(self.api, attempt.patience), lambda: None)
+        self.materialiser = Materialiser(cache, (), Downloader(self.api, attempt.patience), lambda: None, uses=CacheUse())
 
     def channels(self) -> dict[str, Path]:
         return self.materialiser.channels(self.claim.spec, self.claim.datasets)

@@ -10,19 +10,24 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import httpx2
 import pytest
+from pydantic import SecretStr
 
+from core.settings import WorkerSettings
 from core.wire.keys import Scope
 from tests.api.serving import Client, Served, serving
 from tests.api.shipping import sha256_of
 from tests.bed.databases import Databases
 from tests.bed.waiting import until
 from tests.worker.packages import offline, write_package
+from worker.cache_pruning import CacheLimits, prune_cache
 from worker.predictions.api import PredictionsApi
 from worker.predictions.host import Host, HostFacts
+from worker.predictions.memory import memory_of_a_model, node_bytes
 
 PATIENCE = 60.0
 MODELS = ("one", "two", "three")
@@ -96,6 +101,22 @@ def models_processes() -> list[int]:
     return found
 
 
+def memory_limit(pid: int) -> str:
+    return next(line for line in Path(f"/proc/{pid}/limits").read_text().splitlines() if line.startswith("Max data size"))
+
+
+def test_a_model_gets_half_of_what_its_container_may_take(tmp_path: Path) -> None:
+    machine = node_bytes(tmp_path / "no such file")
+    assert machine > 1 << 28
+    (tmp_path / "memory.max").write_text("max\n")
+    assert node_bytes(tmp_path / "memory.max") == machine
+    (tmp_path / "memory.max").write_text("1000000\n")
+    assert node_bytes(tmp_path / "memory.max") == 1_000_000
+    settings = WorkerSettings(worker_token=SecretStr("t"), accelerator="cpu")
+    assert memory_of_a_model(settings) == node_bytes() // 2
+    assert memory_of_a_model(settings.model_copy(update={"predictor_max_bytes": 1 << 31})) == 1 << 31
+
+
 def predictions(answer: httpx2.Response) -> list[float]:
     assert answer.status_code == 200, answer.text
     return [row["prediction"] for row in answer.json()["predictions"]]
@@ -110,7 +131,7 @@ def site(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 def test_a_life_of_models_in_memory(site: Site) -> None:
     """Loaded by the first request, asked in batches, the least recently used one unloaded for a third."""
-    with site.host() as host:
+    with site.host(max_bytes=3 << 30) as host:
         first = site.ask("one", 1.5)
         until(models_processes, within=PATIENCE, what="the first model is being loaded")
         together = [site.ask("one", *xs) for xs in ((1.0,), (2.0, 3.0), (4.0, 5.0, 6.0))]
@@ -124,6 +145,7 @@ def test_a_life_of_models_in_memory(site: Site) -> None:
         assert {timing["batch_size"] for timing in timings} == {6}
         assert {timing["load_seconds"] for timing in timings} == {0.0}
 
+        assert f"{3 << 30}" in memory_limit(models_processes()[0])
         one = host.loaded
         assert predictions(site.ask("two", 2.0).result()) == pytest.approx(site.right("two", 2.0), abs=1e-6)
         assert predictions(site.ask("one", 2.0).result()) != predictions(site.ask("two", 2.0).result())
@@ -131,6 +153,8 @@ def test_a_life_of_models_in_memory(site: Site) -> None:
         assert predictions(site.ask("three", 2.0).result()) == pytest.approx(site.right("three", 2.0), abs=1e-6)
         assert len(host.loaded) == len(models_processes()) == 2
         assert one[0] in host.loaded, "the one that was used longest ago had to go"
+        cache = max(site.root.glob("node*")) / "cache"
+        assert len(prune_cache(cache, CacheLimits(max_bytes=0, max_age=timedelta()))) == 1, "the packages of those in memory stay"
 
 
 def test_idle_models_are_unloaded(site: Site) -> None:

@@ -16,6 +16,7 @@ from core.run_dir import RunDir
 from core.states import Reason
 from tests.core.made_archives import make_tar, make_zip
 from tests.worker.leased import LeasedAttempt
+from worker.cache_use import CacheUse
 from worker.download import Downloader
 from worker.log_streams import masked
 from worker.materialise import CannotPrepare, Materialiser
@@ -51,7 +52,7 @@ def dirs(run_dir: RunDir) -> ScriptDirs:
 @pytest.fixture
 def materialiser(attempt: LeasedAttempt, tmp_path: Path) -> Materialiser:
     (tmp_path / "roots").mkdir()
-    return Materialiser(tmp_path / "cache", [tmp_path / "roots"], Downloader(attempt.api, attempt.patience), lambda: None)
+    return Materialiser(tmp_path / "cache", [tmp_path / "roots"], Downloader(attempt.api, attempt.patience), lambda: None, uses=CacheUse())
 
 
 def place_in_cache(materialiser: Materialiser, archive: Path) -> dict[str, Any]:

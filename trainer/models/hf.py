@@ -147,10 +147,14 @@ def save_hf(model: nn.Module, folder: Path, tokenizer: Tokenizer | None, ours: d
 
 def from_package(folder: Path, ours: dict[str, Any]) -> TransformersModel:
     """The model that ``save_hf`` wrote; ``ours`` is what it was given."""
-    config = json.loads((folder / "config.json").read_text("utf-8"))
-    model = build_hf(ours["task"], config)
+    model = config_model(folder, ours)
     model.load_state_dict(model.read_weights(folder))
     return model
+
+
+def config_model(folder: Path, ours: dict[str, Any]) -> TransformersModel:
+    """The same with fresh weights."""
+    return build_hf(ours["task"], json.loads((folder / "config.json").read_text("utf-8")))
 
 
 def tied_names(model: nn.Module) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ The end of the input ends the process with 0, a broken frame with 3. It holds no
 
 import argparse
 import os
+import resource
 import sys
 import tempfile
 import time
@@ -22,7 +23,7 @@ import torch
 from core.frames import BadFrame, Frame, has_more, read_frame, write_frame
 from trainer.lifeline import die_with_parent
 from trainer.predict import predictor_class
-from trainer.predict.loading import load_model, read_config
+from trainer.predict.loading import lacks_memory, load_model, read_config
 from trainer.predict.predictor import BadInput, Predictor
 from trainer.predict.sent_rows import Row, RowPredictor
 
@@ -35,9 +36,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("model", type=Path, metavar="MODEL_DIR")
     parser.add_argument("--parent", type=int, help="the pid that must be ours")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--max-bytes", type=int, help="memory that this process may take; by default it has no limit")
     parser.add_argument("--scratch", type=Path, help="a folder for short-lived files")
     asked = parser.parse_args(arguments)
     die_with_parent(asked.parent)
+    if asked.max_bytes is not None:
+        resource.setrlimit(resource.RLIMIT_DATA, (asked.max_bytes, asked.max_bytes))
     answers = _own_stdout()
     began = time.monotonic()
     try:
@@ -65,6 +69,9 @@ def load(folder: Path, device: str) -> Predictor:
     except BadInput:
         raise
     except Exception as error:
+        if lacks_memory(error):
+            limit = resource.getrlimit(resource.RLIMIT_DATA)[0]
+            raise BadInput(f"it does not fit into the memory that this node lends a model: {limit >> 20:,} MiB") from None
         # Packages come from anywhere: whatever one of them breaks is wrong with that package.
         raise BadInput(f"{folder.name} is no whole package: {type(error).__name__}: {error}") from None
 

@@ -11,6 +11,7 @@ from core.settings import SettingsError, WorkerSettings, forget_our_environment
 from worker.node_dir import NodeDir
 from worker.predictions.api import PredictionsApi
 from worker.predictions.host import Host, HostFacts
+from worker.predictions.memory import memory_of_a_model
 from worker.processes import die_with_parent, hide_memory
 
 NICE = 5  # jobs go first
@@ -39,6 +40,7 @@ def main() -> int:
         environ=environ,
         max_loaded=settings.predictors,
         idle_seconds=settings.predictor_idle_seconds,
+        max_bytes=memory_of_a_model(settings),
     )
     host = Host(PredictionsApi(settings.api_url, settings.worker_token.get_secret_value()), facts)
     threading.Thread(target=host.run, name="predictions", daemon=True).start()

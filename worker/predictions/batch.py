@@ -9,6 +9,7 @@ from pathlib import Path
 from core.errors import LeaseLost
 from core.wire.predictions import PredictionBatch, RequestAnswer, RequestFailure
 from worker.api_client import ApiRefused, ApiUnreachable
+from worker.cache_use import CacheUse
 from worker.download import Downloader, WrongBytes
 from worker.materialise import Materialiser
 from worker.patience import GaveUp, Patience
@@ -39,9 +40,9 @@ class HeldBatch:
         """Whether nobody waits for an answer any more."""
         return time.monotonic() > self.deadline
 
-    def folder(self, cache: Path) -> Path:
+    def folder(self, cache: Path, uses: CacheUse) -> Path:
         """The package, brought here if need be. PredictorFailed when it cannot be; GaveUp when that does not matter any more."""
-        materialiser = Materialiser(cache, (), Downloader(self._api, self._patience), self._check)
+        materialiser = Materialiser(cache, (), Downloader(self._api, self._patience), self._check, uses=uses)
         try:
             return materialiser.package(self.claim.files)
         except LeaseLost:

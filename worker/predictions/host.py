@@ -33,6 +33,7 @@ class HostFacts:
     environ: Mapping[str, str]
     max_loaded: int
     idle_seconds: float
+    max_bytes: int | None = None  # of memory, for each model's process
 
 
 class Host:
@@ -100,7 +101,8 @@ class Host:
                 return self._seats[claim.version_id]
             if len(self._seats) < self._facts.max_loaded:
                 home, name = self._facts.home / claim.version_id, f"{claim.model}@{claim.version}"
-                seat = Seat(name, cache=self._facts.cache, home=home, environ=self._facts.environ)
+                facts = self._facts
+                seat = Seat(name, cache=facts.cache, home=home, environ=facts.environ, max_bytes=facts.max_bytes)
                 self._seats[claim.version_id] = seat
                 return seat
             idle = [version_id for version_id, seat in self._seats.items() if seat.num_held == 0]

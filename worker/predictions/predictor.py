@@ -39,16 +39,19 @@ class PredictorFailed(Exception):
 
 
 class Predictor:
-    """Loads the package in ``folder``; ``home`` is for its short-lived files. Raises PredictorFailed, and leaves no process then.
+    """Loads the package in ``folder``; ``home`` is for its short-lived files, ``max_bytes`` what it may take of memory.
+
+    Raises PredictorFailed, and leaves no process then.
 
     Start it in a thread that lives as long: the kernel ends the process with the thread that started it.
     """
 
-    def __init__(self, folder: Path, *, home: Path, environ: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, *, home: Path, environ: Mapping[str, str], max_bytes: int | None = None) -> None:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         began = time.monotonic()
         self._errors = home / "errors.log"
         argv = ["-m", "trainer.predict.serve", str(folder), "--parent", str(os.getpid()), "--scratch", str(home)]
+        argv += [] if max_bytes is None else ["--max-bytes", str(max_bytes)]
         self._process = Piped(argv, {**environ, **MODEST}, errors=self._errors)
         try:
             header = self._read(time.monotonic() + LOAD_SECONDS)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from core.wire.predictions import RequestAnswer
+from worker.cache_use import CacheUse
 from worker.patience import GaveUp
 from worker.predictions.batch import HeldBatch
 from worker.predictions.predictor import Predictor, PredictorFailed
@@ -21,13 +22,15 @@ _STOP = None
 class Seat:
     """Used by the host under its lock, but for its own thread. ``home`` is this seat's alone."""
 
-    def __init__(self, name: str, *, cache: Path, home: Path, environ: Mapping[str, str]) -> None:
+    def __init__(self, name: str, *, cache: Path, home: Path, environ: Mapping[str, str], max_bytes: int | None) -> None:
         self._name = name
         self._cache = cache
         self._home = home
         self._environ = environ
+        self._max_bytes = max_bytes
         self._queue: queue.SimpleQueue[HeldBatch | None] = queue.SimpleQueue()
         self._predictor: Predictor | None = None
+        self._uses = CacheUse()  # the package, for as long as the process lives
         self.num_held = 0
         self.used_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=f"seat {name}", daemon=True)
@@ -96,8 +99,8 @@ class Seat:
             return 0.0
         self._unload("dead")
         began = time.monotonic()
-        folder = batch.folder(self._cache)
-        self._predictor = Predictor(folder, home=self._home, environ=self._environ)
+        folder = batch.folder(self._cache, self._uses)
+        self._predictor = Predictor(folder, home=self._home, environ=self._environ, max_bytes=self._max_bytes)
         seconds = time.monotonic() - began
         told = {"event": "predictor.loaded", "model": self._name, "seconds": seconds, "child": self._predictor.pid}
         log.info("loaded a model", extra=told)
@@ -109,3 +112,4 @@ class Seat:
             self._predictor = None
             shutil.rmtree(self._home, ignore_errors=True)
             log.info("unloaded a model", extra={"event": "predictor.unloaded", "model": self._name, "why": why})
+        self._uses.close()
