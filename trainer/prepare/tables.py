@@ -137,9 +137,9 @@ def _read_parquet_frame(root: Path, findings: Findings, tick: Tick) -> tuple[Fra
 def _schema_of(path: Path, name: str, findings: Findings, tick: Tick) -> pa.Schema | None:
     """Names and types alone, so that steps may put any column in the place of another."""
     try:
-        with pq.ParquetFile(path, buffer_size=PAGES) as file:
+        with _opened(path) as file:
             schema: pa.Schema = file.schema_arrow
-            for _ in file.iter_batches(BATCH):
+            for _ in _batches_of(file, None):
                 tick()
     except (pa.ArrowException, OSError) as error:
         findings.fatal(f"it is not a readable parquet file: {error}", file=name)
@@ -150,11 +150,22 @@ def _schema_of(path: Path, name: str, findings: Findings, tick: Tick) -> pa.Sche
     return pa.schema([(field.name, field.type) for field in schema])
 
 
+def _opened(path: Path) -> pq.ParquetFile:
+    """What is read ahead stays in memory until the file is closed, so nothing is."""
+    return pq.ParquetFile(path, pre_buffer=False, buffer_size=PAGES)
+
+
+def _batches_of(file: pq.ParquetFile, names: Names) -> Iterator[pa.RecordBatch]:
+    """One row group after the other, for each is let go when the next begins."""
+    for number in range(file.num_row_groups):
+        yield from file.iter_batches(BATCH, row_groups=[number], columns=None if names is None else list(names))
+
+
 def _batches(paths: Sequence[Path], names: Names, tick: Tick) -> Iterator[pa.Table]:
     for path in paths:
         try:
-            with pq.ParquetFile(path, buffer_size=PAGES) as file:
-                for batch in file.iter_batches(BATCH, columns=None if names is None else list(names)):
+            with _opened(path) as file:
+                for batch in _batches_of(file, names):
                     tick()
                     columns: dict[str, Any] = dict(zip(batch.schema.names, batch.columns, strict=True))
                     yield pa.table({name: columns[name] for name in (batch.schema.names if names is None else names)})
