@@ -158,7 +158,7 @@ def _opened(path: Path) -> pq.ParquetFile:
 def _batches_of(file: pq.ParquetFile, names: Names) -> Iterator[pa.RecordBatch]:
     """One row group after the other, for each is let go when the next begins."""
     for number in range(file.num_row_groups):
-        yield from file.iter_batches(BATCH, row_groups=[number], columns=None if names is None else list(names))
+        yield from file.iter_batches(BATCH, row_groups=[number], use_threads=False, columns=None if names is None else list(names))
 
 
 def _batches(paths: Sequence[Path], names: Names, tick: Tick) -> Iterator[pa.Table]:

@@ -18,7 +18,7 @@ from trainer.prepare.spooling import Tick
 from trainer.profile.files import MOST_LISTED
 
 SPLITS = ("train", "validation", "test")
-GROUP_ROWS, GROUP_BYTES = 1 << 16, 1 << 24  # of a parquet file; a row group is in memory before it is written
+GROUP_ROWS, GROUP_BYTES = 1 << 16, 1 << 23  # of a parquet file; a row group is in memory before it is written
 
 
 class Writer(Protocol):
