@@ -70,8 +70,12 @@ class Described(NamedTuple):
 Problems = Iterator[tuple[int, str]]
 
 
-def problems_of(steps: Sequence[Section], of: Described) -> Problems:
-    """(number of the step from 0, what is wrong with it), everything at once."""
+def problems_of(steps: Sequence[Section], of: Described) -> list[tuple[int, str]]:
+    """(number of the step from 0, what is wrong with it), everything at once, step after step."""
+    return sorted(_problems_of(steps, of), key=lambda problem: problem[0])
+
+
+def _problems_of(steps: Sequence[Section], of: Described) -> Problems:
     if of.form is None:
         formats = (
             f"its tables are in different formats, {of.format}" if "+" in of.format else f"no step is for a dataset of format {of.format}"
