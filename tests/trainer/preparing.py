@@ -56,8 +56,6 @@ def prepared_elsewhere(root: Path, out: Path, steps: Steps, *, seed: int = 0, ha
 def is_reproducible(root: Path, out: Path, steps: Steps) -> bool:
     """Whether two processes whose sets and hashes have different orders leave the same bytes, and another seed leaves others."""
     out.mkdir()
-    runs = [
-        prepared_elsewhere(root, out / str(number), steps, seed=seed, hash_seed=number + 1) for number, seed in enumerate((7, 7, 8))
-    ]
+    runs = [prepared_elsewhere(root, out / str(number), steps, seed=seed, hash_seed=number + 1) for number, seed in enumerate((7, 7, 8))]
     assert runs[0]["files"], "something is left"
     return runs[0]["files"] == runs[1]["files"] != runs[2]["files"] and runs[0]["done"] == runs[1]["done"]

@@ -3,7 +3,8 @@
 import gzip
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -104,10 +105,11 @@ def _append(file: IO[bytes], entry: Entry, listing: Listing, shape: Sequence[int
     file.write(np.ascontiguousarray(pixels_of(entry, listing, shape)).tobytes())
 
 
-def _idx(path: Path, shape: Sequence[int]) -> gzip.GzipFile:
-    file = gzip.GzipFile("", "wb", LEVEL, path.open("wb"), mtime=0)
-    file.write(bytes([0, 0, UNSIGNED_BYTES, len(shape)]) + np.array(shape, dtype=">u4").tobytes())
-    return file
+@contextmanager
+def _idx(path: Path, shape: Sequence[int]) -> Iterator[IO[bytes]]:
+    with path.open("wb") as packed, gzip.GzipFile("", "wb", LEVEL, packed, mtime=0) as file:
+        file.write(bytes([0, 0, UNSIGNED_BYTES, len(shape)]) + np.array(shape, dtype=">u4").tobytes())
+        yield file
 
 
 def _write_arrays(entries: Entries, source: ImageSource, folder: Path, tell: Tell) -> None:
