@@ -60,12 +60,16 @@ def test_a_step_that_means_nothing_is_refused(of: Described, step: dict[str, Any
 
 
 def test_what_means_something_passes() -> None:
-    documents = [{"do": "split", "by": "ratio", "unit": "document"}, {"do": "split", "by": "time"}, {"do": "sample", "rows": 3}]
+    documents: list[dict[str, Any]] = [
+        {"do": "split", "by": "ratio", "unit": "document"},
+        {"do": "split", "by": "time"},
+        {"do": "sample", "rows": 3},
+    ]
     assert refused(Described("text"), {"do": "fix_encoding"}, {"do": "drop_missing"}, *documents, {**LENGTH, "unit": "words"}) == []
     assert refused(Described("conll"), *documents, {"do": "map_tags", "drop": ["x"]}, {"do": "balance"}) == []
     assert refused(TAGGED, {"do": "map_tags", "drop": ["x"]}, {"do": "balance"}, {**LENGTH, "unit": "words"}) == []
     assert refused(SPEECH, {"do": "augment", "audio": {"speed": 0.1}}, {**LENGTH, "unit": "seconds"}) == []
-    images = [{"do": "balance"}, {"do": "split", "by": "stratified"}, {"do": "augment", "images": {"flip": True}}]
+    images: list[dict[str, Any]] = [{"do": "balance"}, {"do": "split", "by": "stratified"}, {"do": "augment", "images": {"flip": True}}]
     assert [refused(Described(kind), *images) for kind in ("idx", "image-arrays", "image-folder")] == [[], [], []]
 
 

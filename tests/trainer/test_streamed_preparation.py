@@ -63,6 +63,7 @@ def growth(write: Callable[[Path, int], None], name: str, steps: Steps, folder: 
         sizes.append((root / name).stat().st_size)
         done = prepared_elsewhere(root, folder / f"out{num}", steps)
         assert done["done"]["rows_in"] == num
+        assert done["peak"] > done["before"], "the peak is not that of the imports"
         peaks.append(done["peak"])
     return sizes[1] - sizes[0], peaks[1] - peaks[0]
 
@@ -73,7 +74,7 @@ def test_memory_stays_flat_while_a_table_grows(write: Callable[[Path, int], None
     of_file, of_memory = growth(write, name, steps, tmp_path)
     print(f"{name}: the file grew by {of_file >> 20} MiB, memory by {of_memory >> 20} MiB")
     assert of_file > 100 << 20
-    assert of_memory < 0.4 * of_file, f"{of_memory >> 20} MiB more for {of_file >> 20} MiB more"
+    assert of_memory < 0.35 * of_file, f"{of_memory >> 20} MiB more for {of_file >> 20} MiB more"
 
 
 def test_large_tables_are_the_same_bytes_in_every_process(tmp_path: Path) -> None:

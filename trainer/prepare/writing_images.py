@@ -101,12 +101,12 @@ def _write_idx(entries: Entries, source: ImageSource, folder: Path, tell: Tell) 
             _each(own, listing, lambda number, entry, file=file: _append(file, entry, listing, first.shape), tell)  # type: ignore[misc]
 
 
-def _append(file: IO[bytes], entry: Entry, listing: Listing, shape: Sequence[int]) -> None:
+def _append(file: IO[bytes] | gzip.GzipFile, entry: Entry, listing: Listing, shape: Sequence[int]) -> None:
     file.write(np.ascontiguousarray(pixels_of(entry, listing, shape)).tobytes())
 
 
 @contextmanager
-def _idx(path: Path, shape: Sequence[int]) -> Iterator[IO[bytes]]:
+def _idx(path: Path, shape: Sequence[int]) -> Iterator[gzip.GzipFile]:
     with path.open("wb") as packed, gzip.GzipFile("", "wb", LEVEL, packed, mtime=0) as file:
         file.write(bytes([0, 0, UNSIGNED_BYTES, len(shape)]) + np.array(shape, dtype=">u4").tobytes())
         yield file
