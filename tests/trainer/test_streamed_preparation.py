@@ -1,6 +1,8 @@
 """Tables that need not fit into memory: what a preparation holds does not grow with its rows, and it gives the same bytes everywhere."""
 
 import csv
+import itertools
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,8 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from core.recipes import parse_spec
+from core.recipes.dataset_preparation import DatasetPreparationSpec
 from tests.trainer.made_up_files import write_csv, write_json_lines
 from tests.trainer.preparing import Steps, files_of, is_reproducible, prepared, prepared_elsewhere, profiled, refusal
+from trainer.tools.dataset_preparation import transform
+from trainer.tools.telling import StopAsked, Tell
 
 TEXT_BYTES = 2000  # of each row
 NAMES = ["id", "text", "n", "label"]
@@ -101,6 +107,35 @@ def test_batches_leave_no_trace_in_the_rows(tmp_path: Path) -> None:
     written = {name: list(csv.reader(content.decode().splitlines()))[1:] for name, content in files_of(tmp_path / "out" / "data").items()}
     assert [int(row[0]) for name in ("train.csv", "validation.csv", "test.csv") for row in written[name]] == list(range(0, 5000, 2))
     assert all(float(row[1]) == min(max(int(row[0]) % 5000, 100), 4000) for found in written.values() for row in found)
+
+
+def test_a_preparation_that_is_stopped_hears_it_within_a_batch_and_leaves_nothing(tmp_path: Path) -> None:
+    write_csv(tmp_path / "in" / "a.csv", [["id", "n"], *([str(n), str(n % 50)] for n in range(20_000))])
+    steps: Steps = [{"do": "fix_encoding"}, {"do": "drop_duplicates", "columns": ["id"]}, {"do": "normalise", "columns": ["n"]}]
+    told: list[tuple[int, int]] = []
+    prepare(tmp_path / "in", tmp_path / "whole", steps, tell=lambda done, total: told.append((done, total)))
+    assert len(told) > 5 * (1 + 2 + 1 + 1), "each batch of each pass is told"
+    assert told == sorted(told, key=lambda place: place[0] / place[1])
+
+    def stop_at(call: int) -> Tell:
+        calls = itertools.count(1)
+
+        def tell(done: int, total: int) -> None:
+            if next(calls) == call:
+                raise StopAsked
+
+        return tell
+
+    for call in (1, 4, len(told) // 2, len(told)):
+        with pytest.raises(StopAsked):
+            prepare(tmp_path / "in", tmp_path / f"out{call}", steps, tell=stop_at(call))
+        assert not (tmp_path / f"out{call}" / "data").exists()
+
+
+def prepare(root: Path, out: Path, steps: Steps, *, tell: Tell) -> None:
+    spec = parse_spec(json.dumps({"recipe": "dataset-preparation", "dataset": {"path": "/unused"}, "data": {"steps": steps}}))
+    assert isinstance(spec, DatasetPreparationSpec)
+    transform(root, spec, scratch=out / "scratch", target=out / "data", tell=tell)
 
 
 def test_a_cell_far_down_is_named_by_file_row_and_column(tmp_path: Path) -> None:

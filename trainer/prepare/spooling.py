@@ -56,7 +56,8 @@ class Spool:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._flush()
+        if kind is None:
+            self._flush()
         self._writer.close()
 
     def add(self, record: Mapping[str, Any]) -> None:
