@@ -37,7 +37,6 @@ from worker.outcome import Outcome, classify, num_oom_kills, read_evidence
 from worker.patience import GaveUp, Patience
 from worker.processes import hide_memory
 from worker.resume import ResumePoint, choose_checkpoint
-from worker.script.confine import ScriptLimits
 from worker.script.program import Script, ScriptNode
 from worker.shipper import Shipper
 from worker.stall import StallLimits
@@ -109,22 +108,9 @@ class Attempt:
         spec, node = self._claim.spec, self._node
         if not isinstance(spec, ScriptSpec):
             return None
-        facts = ScriptNode(
-            device_kind=node.device_kind,
-            environ=node.environ,
-            node_dir=self._dir,
-            offer=node.offer,
-            limits=ScriptLimits(
-                max_processes=node.script_max_processes,
-                max_disk_bytes=node.script_max_disk_bytes,
-                data_roots=node.data_roots,
-                readable=node.script_readable,
-            ),
-            wheels_dir=node.wheels_dir,
-            shutdown_timeout=timedelta(seconds=node.stop_grace_seconds),
-            earlier=self._dir.earlier_run_dirs(self._claim.job_id, self._claim.attempt),
-        )
-        return Script(self._claim, spec, self._run_dir, facts, self._report, self._wake.ring)
+        earlier = self._dir.earlier_run_dirs(self._claim.job_id, self._claim.attempt)
+        facts = ScriptNode.of(node, self._dir, earlier=earlier)
+        return Script(self._claim, spec, self._run_dir, facts, report=self._report, exceeded=self._wake.ring)
 
     def asked_to_leave(self, *_: object) -> None:
         """The handler of SIGTERM."""

@@ -18,11 +18,14 @@ from core.artifacts.uploads import require_uploads
 from core.datasets.add_version import add_version
 from core.datasets.commit import commit_version
 from core.datasets.create import create_dataset
-from core.datasets.finding import LATEST, WantedVersion, find_dataset
+from core.datasets.finding import LATEST, WantedVersion, find_dataset, find_version
 from core.datasets.importing import import_path
-from core.datasets.prepare import prepare_version
+from core.datasets.outlook import find_profile
+from core.datasets.preparable import check_preparation
+from core.datasets.prepare import pointing_into_request, preparation_spec, prepare_version
 from core.datasets.queries import get_dataset, get_version, list_datasets, list_versions
 from core.datasets.remove import remove_dataset, remove_version
+from core.errors import InvalidInput, NotFound
 from core.manifest import ManifestFile
 from core.wire.base import Page
 from core.wire.datasets import AddVersionRequest, CreateDatasetRequest, Dataset, DatasetVersion, PrepareRequest
@@ -130,9 +133,12 @@ def commit(request: Request, caller: Submitter, name: DatasetName, idempotency_k
     openapi_extra=body_of(PrepareRequest),
 )
 def prepare(request: Request, caller: Submitter, name: DatasetName, body: JsonBody, idempotency_key: IdempotencyKey = None) -> Response:
-    """A job does it: the version is `uploading` until that has ended, then it is validated. Same steps and seed, same bytes."""
+    """A job does it: the version is `uploading` until that has ended, then it is validated. Same steps and seed, same bytes.
+
+    Steps that mean nothing to what the version's validation has found are refused at once, each with its place.
+    """
     state = state_of(request)
-    asked = parse(PrepareRequest, body)
+    asked = _checked(state, caller, name, parse(PrepareRequest, body))
 
     def make(tx: Connection) -> Answer:
         version = prepare_version(tx, caller.project_id, name, asked, now=state.clock.now(), max_queued=_queue(state))
@@ -169,6 +175,20 @@ def _import(state: ApiState, caller: Caller, name: str, asked: AddVersionRequest
         find_dataset(tx, caller.project_id, name)
     roots, path = state.settings.dataset_roots, FilePath(asked.from_path)
     return import_path(state.db, state.store, project_id=caller.project_id, path=path, roots=roots, now=state.clock.now())
+
+
+def _checked(state: ApiState, caller: Caller, name: str, asked: PrepareRequest) -> PrepareRequest:
+    """With the number of the version that it means now. What the project has not is left for the making of the version to refuse."""
+    try:
+        with state.db.read() as tx:
+            number = find_version(tx, caller.project_id, name, asked.version).number
+            spec = preparation_spec(name, number, asked)
+            profile = find_profile(tx, caller.project_id, spec)
+    except (InvalidInput, NotFound):
+        return asked
+    with pointing_into_request():
+        check_preparation(state.store, spec, profile)
+    return asked.model_copy(update={"version": number})
 
 
 def _queue(state: ApiState) -> int:

@@ -15,6 +15,8 @@ from api.respond import json_response
 from api.strict_route import StrictRoute
 from core.access.keys import Caller
 from core.datasets.outlook import data_outlook, find_profile
+from core.datasets.preparable import check_preparation
+from core.errors import InvalidInput
 from core.failpoints import hit
 from core.jobs.cancel import cancel
 from core.jobs.experience import estimate, queue_ahead
@@ -24,6 +26,7 @@ from core.jobs.resume import resume
 from core.jobs.submit import submit, what_is_meant
 from core.jobs.waiting import waiting_for
 from core.recipes import RECIPES, parse_spec
+from core.recipes.dataset_preparation import DatasetPreparationSpec
 from core.states import JobState
 from core.wire.base import Page
 from core.wire.jobs import Job, ValidationReport
@@ -78,6 +81,8 @@ def submit_job(request: Request, caller: Submitter, body: JsonBody, idempotency_
     """Stores the job and answers it. A 201 means that it is durable: it will run, whatever dies meanwhile."""
     state = state_of(request)
     spec = parse_spec(body)
+    if isinstance(spec, DatasetPreparationSpec):
+        _check_preparation(state, caller, spec)
 
     def make(tx: Connection) -> Answer:
         job_id = submit(
@@ -107,6 +112,7 @@ def validate_spec(request: Request, caller: Reader, body: JsonBody) -> Response:
     with state.db.read() as tx:
         meant = what_is_meant(tx, caller.project_id, spec, lock=False)
         profile = find_profile(tx, caller.project_id, meant.spec)
+    check_preparation(state.store, meant.spec, profile)
     data = data_outlook(state.store, meant.spec, profile)
     with state.db.read() as tx:
         report = ValidationReport(
@@ -132,6 +138,17 @@ def list_all_jobs(
     with state_of(request).db.read() as tx:
         page = list_jobs(tx, caller.project_id, after=after, limit=limit, state=state, recipe=recipe, label=label)
     return json_response(page)
+
+
+def _check_preparation(state: ApiState, caller: Caller, spec: DatasetPreparationSpec) -> None:
+    """What else is wrong with the spec is left for its submission to refuse."""
+    try:
+        with state.db.read() as tx:
+            meant = what_is_meant(tx, caller.project_id, spec, lock=False).spec
+            profile = find_profile(tx, caller.project_id, meant)
+    except InvalidInput:
+        return
+    check_preparation(state.store, meant, profile)
 
 
 @router.post("/{job_id}/cancel", summary="Cancel a job", response_model=Job, responses=ERRORS(404, 409))

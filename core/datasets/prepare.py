@@ -1,12 +1,15 @@
 """Has a job make a new version from another one, by declared steps. It waits for a source that is not ready yet."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
 from sqlalchemy import Connection, select, update
 
 from core.datasets.finding import find_version, lock_dataset, readable_version
 from core.datasets.queries import get_version
+from core.datasets.resolve import PREPARATION
 from core.datasets.transitions import create_version
 from core.db.conflict import insert_or
 from core.db.dataset_tables import dataset_versions, datasets
@@ -16,7 +19,6 @@ from core.jobs.submit import submit
 from core.recipes import AnyJobSpec, parse_spec
 from core.wire.datasets import DatasetVersion, Lineage, PrepareRequest
 
-PREPARATION = "dataset-preparation"  # the recipe
 _POINTERS = (("/data/steps", "/steps"), ("/dataset", "/version"))
 
 
@@ -28,11 +30,9 @@ def prepare_version(
     target = request.into or name
     _ensure_dataset(tx, project_id, target, now)
     dataset = lock_dataset(tx, project_id, target)  # before the version, as everywhere
-    try:
+    with pointing_into_request():
         spec = preparation_spec(name, source.number, request)
         job_id = submit(tx, project_id=project_id, spec=spec, now=now, max_queued=max_queued)
-    except InvalidInput as error:
-        raise type(error)(problems=[_ours(problem) for problem in error.problems]) from None
     lineage = Lineage(dataset=name, version=source.number, digest=source.digest, steps=request.steps, seed=request.seed, job_id=job_id)
     version_id = create_version(tx, dataset.id, now=now, lineage=lineage.model_dump(mode="json"))
     tx.execute(update(dataset_versions).where(dataset_versions.c.id == version_id).values(job_id=job_id))
@@ -48,6 +48,15 @@ def preparation_spec(name: str, number: int, request: PrepareRequest) -> AnyJobS
         "seed": request.seed,
     }
     return parse_spec(json.dumps(spec))
+
+
+@contextmanager
+def pointing_into_request() -> Iterator[None]:
+    """Places in the spec become those in the request."""
+    try:
+        yield
+    except InvalidInput as error:
+        raise type(error)(problems=[_ours(problem) for problem in error.problems]) from None
 
 
 def _ensure_dataset(tx: Connection, project_id: str, name: str, now: datetime) -> None:

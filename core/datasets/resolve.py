@@ -14,6 +14,7 @@ from core.spec import JobSpec, NamedDataset
 from core.states import DatasetState
 
 Spec = TypeVar("Spec", bound=JobSpec)
+PREPARATION = "dataset-preparation"  # the recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,5 +65,7 @@ def _find_problem(spec: JobSpec, dataset: NamedDataset, row: AnyRow | None) -> t
         return f"there is no dataset version {dataset.name}@{dataset.version}", "not_found"
     if row.state in (DatasetState.READY, DatasetState.VALIDATING) or (is_coming(row) and spec.recipe != VALIDATION):
         return None
+    if row.state == DatasetState.INVALID and spec.recipe == PREPARATION and row.num_files:
+        return None  # what is wrong with its rows may be what the steps mend
     why = f": {row.message}" if row.message else ""
     return f"{dataset.name}@{row.number} is {row.state}, not ready{why}", "not_ready"

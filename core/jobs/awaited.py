@@ -2,8 +2,9 @@
 
 from collections.abc import Collection, Mapping
 
-from sqlalchemy import ColumnElement, Connection, exists, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select
 
+from core.datasets.resolve import PREPARATION
 from core.datasets.validation import VALIDATION
 from core.db.base import AnyRow
 from core.db.dataset_tables import dataset_versions, datasets, job_datasets
@@ -11,10 +12,13 @@ from core.db.tables import jobs
 from core.states import DatasetState
 
 _IS_UNREADY = dataset_versions.c.state != DatasetState.READY
+# Its steps may mend what is wrong with the rows of an invalid version.
+MAY_BE_MENDED = and_(jobs.c.recipe == PREPARATION, dataset_versions.c.state == DatasetState.INVALID, dataset_versions.c.num_files > 0)
+_HOLDS_BACK = or_(dataset_versions.c.id.is_(None), and_(_IS_UNREADY, ~MAY_BE_MENDED))
 # A version that is gone or invalid holds its job back too, until ``fail_waiting`` ends that. A validation reads what is not ready yet.
 DATA_IS_READY: ColumnElement[bool] = or_(
     ~exists()
-    .where(job_datasets.c.job_id == jobs.c.id, or_(dataset_versions.c.id.is_(None), _IS_UNREADY))
+    .where(job_datasets.c.job_id == jobs.c.id, _HOLDS_BACK)
     .select_from(job_datasets.outerjoin(dataset_versions, dataset_versions.c.id == job_datasets.c.version_id)),
     jobs.c.recipe == VALIDATION,
 )
@@ -32,7 +36,7 @@ _OF_JOBS = (
     .join_from(job_datasets, dataset_versions, dataset_versions.c.id == job_datasets.c.version_id)
     .join(datasets, datasets.c.id == dataset_versions.c.dataset_id)
     .join(jobs, jobs.c.id == job_datasets.c.job_id)
-    .where(_IS_UNREADY, jobs.c.recipe != VALIDATION)
+    .where(_IS_UNREADY, ~MAY_BE_MENDED, jobs.c.recipe != VALIDATION)
     .order_by(datasets.c.name, dataset_versions.c.number)
     .distinct()
 )

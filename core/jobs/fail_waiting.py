@@ -3,12 +3,13 @@
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import Connection, exists, or_, select, text
+from sqlalchemy import Connection, and_, exists, or_, select, text
 
 from core.datasets.validation import VALIDATION
 from core.db.base import AnyRow
 from core.db.dataset_tables import dataset_versions, datasets, job_datasets
 from core.db.tables import artifacts, jobs
+from core.jobs.awaited import MAY_BE_MENDED
 from core.jobs.journal import Entry
 from core.jobs.transitions import move_job
 from core.profile import REPORT
@@ -34,7 +35,7 @@ _DOOMED = (
     .where(
         text("jobs.state = 'queued'"),  # the literal lets both databases use the partial index
         jobs.c.recipe != VALIDATION,
-        or_(dataset_versions.c.id.is_(None), dataset_versions.c.state == DatasetState.INVALID),
+        or_(dataset_versions.c.id.is_(None), and_(dataset_versions.c.state == DatasetState.INVALID, ~MAY_BE_MENDED)),
     )
     .limit(AT_MOST)  # in no order: that of ids would be looked up among all jobs that there ever were
     .with_for_update(of=jobs, skip_locked=True, key_share=True)

@@ -4,13 +4,15 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
+from core.recipes.sections.augmentations import AudioAugmentation, ColumnName, ImageAugmentation, Share, TextAugmentation
 from core.recipes.sections.tool import ToolSpec
 from core.spec import Dataset, Section
 
-ColumnName = Annotated[str, Field(min_length=1, max_length=512)]
 ColumnNames = Annotated[tuple[ColumnName, ...], Field(min_length=1, max_length=10_000)]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
-Share = Annotated[float, Field(ge=0, lt=1)]
+TypeName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^\S+$")]
+Unit = Literal["row", "document"]
+OF_UNITS = "document: of plain texts and CoNLL columns, whole documents"
 OWN_SEED = "null: one that the seed of the spec and the place of the step decide"
 
 
@@ -18,7 +20,11 @@ class DropDuplicates(Section):
     """Of equal rows one stays: one of the test split before one of validation before one of training, else the first."""
 
     do: Literal["drop_duplicates"]
-    columns: ColumnNames | None = Field(default=None, description="rows that agree in these are equal; null: in all")
+    columns: ColumnNames | None = Field(
+        default=None,
+        description="rows that agree in these are equal; null: in all, of recordings in their sound, of images in their pixels",
+    )
+    unit: Unit = Field(default="row", description=OF_UNITS)
 
 
 class FixEncoding(Section):
@@ -33,10 +39,29 @@ class FixEncoding(Section):
 
 
 class DropMissing(Section):
-    """Rows without a value in any of the columns go. Empty cells, NA, N/A, NaN, null and ? are no values."""
+    """Rows without a value in any of the columns go. Empty cells, NA, N/A, NaN, null and ? are no values; of plain texts, blank lines."""
 
     do: Literal["drop_missing"]
     columns: ColumnNames | None = Field(default=None, description="null: all")
+    unit: Unit = Field(default="row", description=OF_UNITS)
+
+
+class DropByLength(Section):
+    """Rows that are shorter or longer than they may be go."""
+
+    do: Literal["drop_by_length"]
+    unit: Literal["seconds", "characters", "words"] = Field(description="seconds: of recordings; words: what stands between spaces")
+    column: ColumnName | None = Field(default=None, description="of a table: the column; of recordings and tagged words the usual one")
+    min: float | None = Field(default=None, ge=0)
+    max: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _a_bound_is_given(self) -> Self:
+        if self.min is None and self.max is None:
+            raise ValueError("name at least one of min and max")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError("min is more than max")
+        return self
 
 
 class Impute(Section):
@@ -55,14 +80,24 @@ class Impute(Section):
 
 
 class ClipOutliers(Section):
-    """Numbers beyond the bounds are moved onto them. Bounds come from the training split where there is one."""
+    """Numbers beyond the bounds are moved onto them. Bounds that are not given come from the training split where there is one."""
 
     do: Literal["clip_outliers"]
     columns: ColumnNames
-    by: Literal["iqr", "quantiles"] = "iqr"
+    by: Literal["iqr", "quantiles", "bounds"] = "iqr"
     factor: float = Field(default=1.5, ge=0, le=1e6, description="iqr: interquartile ranges beyond the quartiles (Tukey 1977)")
     low: float = Field(default=0.01, ge=0, le=0.5, description="quantiles: the lower one")
     high: float = Field(default=0.99, ge=0.5, le=1, description="quantiles: the upper one")
+    min: float | None = Field(default=None, description="bounds: the lower one")
+    max: float | None = Field(default=None, description="bounds: the upper one")
+
+    @model_validator(mode="after")
+    def _bounds_are_given(self) -> Self:
+        if (self.by == "bounds") == (self.min is None and self.max is None):
+            raise ValueError("by bounds needs min or max, and nothing else takes them")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError("min is more than max")
+        return self
 
 
 class Normalise(Section):
@@ -81,9 +116,12 @@ class Split(Section):
         default="ratio",
         description="stratified: every class gives its share; group: rows that agree stay together; time: the latest rows are tested on",
     )
-    column: ColumnName | None = Field(default=None, description="the class, group or time; of images, the folder is the class")
+    column: ColumnName | None = Field(
+        default=None, description="the class, group or time; of images, the folder is the class; of texts, time is the order of the lines"
+    )
     validation: Share = Field(default=0.1, description="of all rows")
     test: Share = Field(default=0.1, description="of all rows")
+    unit: Unit = Field(default="row", description=OF_UNITS)
     seed: Seed | None = Field(default=None, description=OWN_SEED)
 
     @model_validator(mode="after")
@@ -102,6 +140,7 @@ class Sample(Section):
     rows: int | None = Field(default=None, ge=1, le=2**53)
     fraction: float | None = Field(default=None, gt=0, lt=1)
     stratified_by: ColumnName | None = Field(default=None, description="every value of this column keeps its share as well")
+    unit: Unit = Field(default="row", description=OF_UNITS)
     seed: Seed | None = Field(default=None, description=OWN_SEED)
 
     @model_validator(mode="after")
@@ -115,52 +154,27 @@ class Balance(Section):
     """Every class gets as many training rows as the largest (over: rows are repeated) or the smallest (under: rows are left out)."""
 
     do: Literal["balance"]
-    label: ColumnName | None = Field(default=None, description="the column of classes; of images, the folder is the class")
+    label: ColumnName | None = Field(
+        default=None, description="the column of classes; of images, the folder; of tagged words null: sentences with and without entities"
+    )
     how: Literal["over", "under"] = "under"
     seed: Seed | None = Field(default=None, description=OWN_SEED)
 
 
-class ImageAugmentation(Section):
-    """Each copy is put through all that is set, by chance."""
-
-    flip: bool = Field(default=False, description="left for right, every second copy")
-    crop: float | None = Field(default=None, gt=0, lt=1, description="a random part with at least this share of each side")
-    rotate: float | None = Field(default=None, gt=0, le=180, description="degrees, at most, to either side; corners become black")
-
-    @model_validator(mode="after")
-    def _something_is_done(self) -> Self:
-        if not self.flip and self.crop is None and self.rotate is None:
-            raise ValueError("name at least one of flip, crop and rotate")
-        return self
-
-
-class TextAugmentation(Section):
-    """Words left out, or exchanged in pairs (Wei and Zou 2019, arXiv:1901.11196); one word always stays."""
-
-    column: ColumnName
-    dropout: Share = 0.0
-    swap: Share = Field(default=0.0, description="of the words, how many change places")
-
-    @model_validator(mode="after")
-    def _something_is_done(self) -> Self:
-        if not self.dropout and not self.swap:
-            raise ValueError("dropout and swap are both 0, which changes nothing")
-        return self
-
-
 class Augment(Section):
-    """Changed copies of training rows are added behind the originals."""
+    """Changed copies of training rows are added: of images behind all originals, of rows of a table each behind its own."""
 
     do: Literal["augment"]
     images: ImageAugmentation | None = None
     text: TextAugmentation | None = None
+    audio: AudioAugmentation | None = None
     copies: int = Field(default=1, ge=1, le=100, description="of each training row")
     seed: Seed | None = Field(default=None, description=OWN_SEED)
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        if (self.images is None) == (self.text is None):
-            raise ValueError("give either images or text")
+        if sum(kind is not None for kind in (self.images, self.text, self.audio)) != 1:
+            raise ValueError("give either images or text or audio")
         return self
 
 
@@ -181,10 +195,28 @@ class MapColumns(Section):
         return self
 
 
+class MapTags(Section):
+    """Types of entities under other names, or as words like others: of B-person and I-person, ``person`` is the type."""
+
+    do: Literal["map_tags"]
+    rename: dict[TypeName, TypeName] = Field(default={}, max_length=10_000, description="{old type: new type}; two may become one")
+    drop: Annotated[tuple[TypeName, ...], Field(max_length=10_000)] = Field(default=(), description="their words are tagged O")
+
+    @model_validator(mode="after")
+    def _something_is_done(self) -> Self:
+        if not (self.rename or self.drop):
+            raise ValueError("name at least one of rename and drop")
+        both = sorted(set(self.rename) & set(self.drop))
+        if both:
+            raise ValueError(f"{both[0]!r} is both renamed and dropped")
+        return self
+
+
 STEPS: dict[str, type[Section]] = {
     "drop_duplicates": DropDuplicates,
     "fix_encoding": FixEncoding,
     "drop_missing": DropMissing,
+    "drop_by_length": DropByLength,
     "impute": Impute,
     "clip_outliers": ClipOutliers,
     "normalise": Normalise,
@@ -193,6 +225,7 @@ STEPS: dict[str, type[Section]] = {
     "balance": Balance,
     "augment": Augment,
     "map_columns": MapColumns,
+    "map_tags": MapTags,
 }
 
 
@@ -205,6 +238,7 @@ Step = Annotated[
     Annotated[DropDuplicates, Tag("<drop_duplicates>")]
     | Annotated[FixEncoding, Tag("<fix_encoding>")]
     | Annotated[DropMissing, Tag("<drop_missing>")]
+    | Annotated[DropByLength, Tag("<drop_by_length>")]
     | Annotated[Impute, Tag("<impute>")]
     | Annotated[ClipOutliers, Tag("<clip_outliers>")]
     | Annotated[Normalise, Tag("<normalise>")]
@@ -212,7 +246,8 @@ Step = Annotated[
     | Annotated[Sample, Tag("<sample>")]
     | Annotated[Balance, Tag("<balance>")]
     | Annotated[Augment, Tag("<augment>")]
-    | Annotated[MapColumns, Tag("<map_columns>")],
+    | Annotated[MapColumns, Tag("<map_columns>")]
+    | Annotated[MapTags, Tag("<map_tags>")],
     Discriminator(_tag_of_step, custom_error_type="step", custom_error_message=f"do must be one of {', '.join(STEPS)}"),
 ]
 

@@ -202,6 +202,39 @@ def test_steps_that_do_not_fit_are_refused_with_their_place(pusher: Pusher) -> N
     assert (made.status_code, made.json()["dataset"], made.json()["state"]) == (201, "copied", "uploading")
 
 
+PROFILE = {"format": "csv", "task": "tabular", "is_task_told": False, "num_rows": 2, "splits": {"all": 2}}
+PROFILE |= {"num_files": 1, "num_bytes": 9, "num_findings": 0, "columns_used": {"target": "b"}}
+PROFILE["columns"] = [{"name": name, "type": "number", "num_missing": 0, "num_unique": 2} for name in ("a", "b")]
+UNFIT = [
+    {"do": "map_columns", "rename": {"a": "c"}},
+    {"do": "normalise", "columns": ["a"]},
+    {"do": "augment", "images": {"flip": True}},
+    {"do": "augment", "audio": {"speed": 0.1}},
+]
+
+
+@pytest.mark.parametrize("asks", ["/v1/datasets/birds/prepare", "/v1/jobs", "/v1/jobs/validate"])
+def test_steps_that_mean_nothing_to_what_was_found_are_refused_before_there_is_a_job(pusher: Pusher, asks: str) -> None:
+    pusher.add({"rows.csv": b"a,b\n1,2\n"})
+    pusher.validate(**PROFILE)
+    start = "" if asks.endswith("prepare") else "/data"
+    unfit = {"steps": UNFIT} if not start else {"recipe": "dataset-preparation", "dataset": "birds", "data": {"steps": UNFIT}}
+    refused = pusher.http.post(asks, json=unfit)
+    assert problems(refused) == [(f"{start}/steps/{number}", "not_applicable") for number in (1, 2, 3)]
+    assert "there is no column 'a'; the columns are 'c', 'b'" in refused.json()["errors"][0]["message"]
+    assert [version["number"] for version in pusher.http.get("/v1/datasets/birds").json()["versions"]] == [1]
+    assert [job["spec"]["recipe"] for job in pusher.http.get("/v1/jobs").json()["data"]] == ["dataset-validation"]
+
+
+def test_what_is_invalid_may_be_mended_and_not_trained_on(pusher: Pusher) -> None:
+    pusher.add({"rows.csv": b"a,b\n1,\xe9\n"})
+    pusher.validate(valid=False, **PROFILE)
+    assert problems(pusher.http.post("/v1/jobs", json={**TRAIN, "dataset": "birds@1"})) == [("/dataset", "not_ready")]
+    mending = {"version": 1, "steps": [{"do": "fix_encoding"}, {"do": "drop_missing", "columns": ["whatever it is called then"]}]}
+    made = pusher.http.post("/v1/datasets/birds/prepare", json=mending)
+    assert (made.status_code, made.json()["number"], made.json()["lineage"]["version"]) == (201, 2, 1)
+
+
 @pytest.fixture
 def roots(tmp_path: Path) -> Path:
     folder = tmp_path / "allowed"

@@ -72,6 +72,7 @@ def _worker(accelerator: str, num_devices: int) -> Worker:
             "name": "node",
             "state": "online",
             "accelerator": accelerator,
+            "isolation": {"level": "limits"},
             "devices": [DeviceInfo(index=index, name="a device") for index in range(num_devices)],
             "num_busy": 0,
             "launch": "warm",

@@ -77,7 +77,7 @@ def test_a_stored_spec_reads_as_it_was_written() -> None:
         ({"do": "split", "test": 0, "validation": 0}, "/data/steps/1", "splits nothing"),
         ({"do": "sample"}, "/data/steps/1", "either rows or fraction"),
         ({"do": "sample", "rows": 3, "fraction": 0.5}, "/data/steps/1", "either rows or fraction"),
-        ({"do": "augment"}, "/data/steps/1", "either images or text"),
+        ({"do": "augment"}, "/data/steps/1", "either images or text or audio"),
         ({"do": "augment", "images": {}}, "/data/steps/1/images", "at least one of flip, crop and rotate"),
         ({"do": "augment", "text": {"column": "t"}}, "/data/steps/1/text", "both 0"),
         ({"do": "map_columns"}, "/data/steps/1", "at least one of rename, keep and drop"),

@@ -169,18 +169,33 @@ def test_a_job_waits_through_a_preparation_and_its_validation(mine: Datasets, no
 
 
 def test_a_chain_of_preparations_ends_with_its_first_link(mine: Datasets, node: str) -> None:
-    mine.add(FILES)
+    mine.ready(node, FILES)
     second = prepare(mine, 1)
     third = prepare(mine, second.number)
     assert third.lineage is not None
     assert third.lineage.digest is None, "the files of its source are not made yet"
     job_id = mine.world.submit(**{**TRAIN, "dataset": "birds@3"})
-    end_validation(mine, node, valid=0.0)
-    assert [mine.version(number).state for number in (1, 2, 3)] == [DatasetState.INVALID] * 3
+    assert second.job_id is not None
+    mine.world.cancel(second.job_id)
+    mine.settle()
+    assert [mine.version(number).state for number in (2, 3)] == [DatasetState.INVALID] * 2
     failure = mine.world.job(job_id).failure
     assert failure is not None
     assert "birds@3 is invalid: its preparation failed: the dataset birds@2 is invalid" in failure.message
     assert_sound(mine.world)
+
+
+def test_a_preparation_goes_on_with_a_version_that_turns_out_invalid(mine: Datasets, node: str) -> None:
+    """Its steps may mend what is wrong with the rows."""
+    mine.add(FILES)
+    second = prepare(mine, 1)
+    training = mine.world.submit(**{**TRAIN, "dataset": "birds@1"})
+    assert second.job_id is not None
+    assert "birds@1, which" in str(mine.world.job(second.job_id).waiting_for)
+    end_validation(mine, node, valid=0.0)
+    assert mine.world.job(training).state == JobState.FAILED
+    assert mine.version(2).state == DatasetState.UPLOADING
+    assert mine.world.run(node, (0,)).job_id == second.job_id
 
 
 def test_a_prepared_version_learns_the_digest_of_a_source_that_was_made_later(mine: Datasets, node: str) -> None:

@@ -188,7 +188,8 @@ BROKEN = {
     "a.jsonl": b'{"a": 1}\n{"a": "x"}\n',
     "a.parquet": b"PAR1",
     "a.zip": b"PK",
-    "a.txt": b"no table",
+    "a.txt": b"\n",
+    "a.conll": b"EU\n",
     "a.bin": b"\0",
 }
 

@@ -16,6 +16,7 @@ from tests.api.serving import Served, serving
 from tests.bed.proxy import Proxy
 from worker.api_client import NodeApi
 from worker.cache_pruning import CacheLimits
+from worker.confinement.offer import Offer
 from worker.devices import DeviceInventory, busy
 from worker.job_finder import JobFinder
 from worker.launcher import Launcher
@@ -74,6 +75,7 @@ class Site:
             poll_seconds=5,
             keep_run_dirs=timedelta(hours=1),
             cache_limits=CacheLimits(max_bytes=1 << 30, max_age=timedelta(days=1)),
+            offer=Offer(landlock=7),
             pad_answers=None,
         )
 

@@ -154,6 +154,5 @@ def test_a_shipper_that_fails_wakes_its_supervisor(attempt: LeasedAttempt) -> No
     ship = Ship(attempt)
     ship.shipper.start(START)
     # A folder where a file should be: nothing the shipper could do about, and nothing it may keep to itself.
-    log_file(attempt.run_dir, 0, "stdout").mkdir()
-    (log_file(attempt.run_dir, 0, "stdout") / "x").touch()
+    attempt.run_dir.metrics.mkdir()
     assert ship.failed.wait(10)

@@ -87,7 +87,7 @@ def read_table(root: Path, findings: Findings, *, split_column: str = "split") -
         for path in paths:
             name = path.name if path == root else path.relative_to(root).as_posix()
             schemas[name] = _append(table, path, name, None if part == "all" else part, findings)
-    _compare(schemas, findings)
+    compare_schemas(schemas, findings)
     if parts and not table.num_rows and not findings.has_fatal and not findings.num_bad_rows:
         findings.fatal("there are no rows", file=", ".join(schemas))
     if set(parts) == {"all"}:
@@ -111,7 +111,7 @@ def _append(table: Table, path: Path, name: str, part: str | None, findings: Fin
     return list(names)
 
 
-def _compare(schemas: Mapping[str, Sequence[str]], findings: Findings) -> None:
+def compare_schemas(schemas: Mapping[str, Sequence[str]], findings: Findings) -> None:
     """Files of one table agree in their columns; a column that only some have is more likely a mistake than empty."""
     filled = {name: columns for name, columns in schemas.items() if columns}
     if not filled:

@@ -3,7 +3,8 @@
 Rows are given by what is known of each; answers are splits, or positions.
 """
 
-from collections.abc import Hashable, Sequence
+import itertools
+from collections.abc import Hashable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -64,16 +65,27 @@ def sample_rows(parts: Sequence[str | None], strata: Sequence[Hashable] | None, 
     """Every split, and every stratum in it, gives its share; what rounding leaves goes to the largest remainders."""
     total = len(parts)
     wanted = min(total, step.rows if step.rows is not None else round(total * (step.fraction or 0.0)))
-    groups: dict[Hashable, list[int]] = {}
-    for row, part in enumerate(parts):
-        groups.setdefault((part or "train" if any(parts) else None, strata[row] if strata is not None else None), []).append(row)
-    members = [np.array(rows, dtype=np.int64) for rows in groups.values()]
+    members = _members(zip(_splits(parts), itertools.repeat(None) if strata is None else strata, strict=False), total)
     chosen = [
         own[torch.randperm(len(own), generator=generator(seed, _SAMPLE_STREAM, number)).numpy()[:size]]
         for number, (own, size) in enumerate(zip(members, apportion([len(own) for own in members], wanted), strict=True))
     ]
     rows: Rows = np.sort(np.concatenate([*chosen, np.zeros(0, dtype=np.int64)]))
     return rows
+
+
+def _splits(parts: Sequence[str | None]) -> Iterator[str | None]:
+    has_splits = any(parts)
+    return ((part or "train") if has_splits else None for part in parts)
+
+
+def _members(kinds: Iterator[Hashable], total: int) -> list[Rows]:
+    """The rows of each kind, in the order in which kinds first come; no more than a number is held of a row."""
+    numbers: dict[Hashable, int] = {}
+    of_rows = np.fromiter((numbers.setdefault(kind, len(numbers)) for kind in kinds), dtype=np.int32, count=total)
+    order = np.argsort(of_rows, kind="stable")
+    ends = np.cumsum(np.bincount(of_rows, minlength=len(numbers)))
+    return np.split(order, ends[:-1]) if total else []
 
 
 def apportion(sizes: Sequence[int], wanted: int) -> list[int]:

@@ -1,41 +1,55 @@
 """Rows that stand twice, rows that lack something, cells that do."""
 
+import hashlib
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from core.recipes.dataset_preparation import DropDuplicates, DropMissing, Impute
 from trainer.data.cells import is_missing
 from trainer.errors import InvalidData
-from trainer.prepare.frame import Done, Frame, Rows, is_text, numbers_of, training_rows, with_numbers
+from trainer.prepare.frame import Done, Frame, Rows, numbers_of, training_rows, with_numbers
 
 STAYS = {"test": 0, "validation": 1, "train": 2, None: 2}  # a row that is tested on must not be learned from
+KEY_BYTES = 16
 
 
 def drop_duplicates(frame: Frame, step: DropDuplicates) -> Done:
-    columns = [frame.cells(name) for name in step.columns or frame.table.column_names]
-    kept = distinct([repr(row) for row in zip(*columns, strict=True)], frame.parts)
+    kept = distinct((key_of(repr(row)) for row in frame.rows(list(step.columns or frame.names))), frame.parts)
     return Done(frame.take(kept), num_changed=frame.num_rows - len(kept))
 
 
-def distinct(keys: Sequence[Hashable], parts: Sequence[str | None]) -> Rows:
-    """Positions, ascending, of one of all that have the same key: the first in the split that comes first in ``STAYS``."""
-    best: dict[Hashable, int] = {}
-    for position, key in enumerate(keys):
-        known = best.setdefault(key, position)
-        if STAYS[parts[position]] < STAYS[parts[known]]:
-            best[key] = position
-    return np.array(sorted(best.values()), dtype=np.int64)
+def key_of(content: bytes | str) -> bytes:
+    encoded = content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(encoded, digest_size=KEY_BYTES).digest()
+
+
+def distinct(keys: Iterable[bytes], parts: Sequence[str | None]) -> Rows:
+    """Positions, ascending, of one of all that have the same key (``key_of``): the first in the split that comes first in ``STAYS``."""
+    halves = _as_numbers(keys)
+    stays = np.array([STAYS[part] for part in parts], dtype=np.int8)
+    order = np.lexsort((np.arange(len(parts)), stays, halves[:, 1], halves[:, 0]))
+    is_first = np.ones(len(order), dtype=bool)
+    is_first[1:] = (halves[order[1:]] != halves[order[:-1]]).any(axis=1)
+    rows: Rows = np.sort(order[is_first]).astype(np.int64)
+    return rows
+
+
+def _as_numbers(keys: Iterable[bytes]) -> npt.NDArray[np.uint64]:
+    """(n, 2): no object is kept for a key."""
+    joined = bytearray()
+    for key in keys:
+        joined += key
+    return np.frombuffer(bytes(joined), dtype=np.uint64).reshape(-1, 2)
 
 
 def drop_missing(frame: Frame, step: DropMissing) -> Done:
-    gaps = np.zeros(frame.num_rows, dtype=bool)
-    for name in step.columns or frame.table.column_names:
-        gaps |= np.array([is_missing(cell) for cell in frame.cells(name)], dtype=bool)
-    return Done(frame.take(np.flatnonzero(~gaps)), num_changed=int(gaps.sum()))
+    kept = np.array([not any(map(is_missing, row)) for row in frame.rows(list(step.columns or frame.names))], dtype=bool)
+    return Done(frame.take(np.flatnonzero(kept)), num_changed=int((~kept).sum()))
 
 
 def impute(frame: Frame, step: Impute) -> Done:
@@ -43,30 +57,37 @@ def impute(frame: Frame, step: Impute) -> Done:
     fitted: dict[str, Any] = {}
     num_changed = 0
     for name in step.columns:
-        missing = np.array([is_missing(cell) for cell in frame.cells(name)], dtype=bool)
+        num_missing = sum(map(is_missing, frame.cells(name)))
         if step.by in ("mean", "median"):
-            values = numbers_of(frame, name)
-            known = values[training_rows(frame.parts) & ~missing]
-            _check_known(name, len(known))
-            fill: Any = float(np.mean(known) if step.by == "mean" else np.median(known))
-            frame = with_numbers(frame, name, np.where(missing, fill, values), missing)
+            fill = _middle(frame, name, step)
+            frame = _filled_with_number(frame, name, fill)
         else:
             fill = step.value if step.by == "constant" else _mode(frame, name)
             frame = _filled(frame, name, fill)
         fitted[name] = fill if isinstance(fill, str | int | float | bool) else str(fill)
-        num_changed += int(missing.sum())
+        num_changed += num_missing
     return Done(frame, num_changed, fitted)
+
+
+def _middle(frame: Frame, name: str, step: Impute) -> Any:
+    values = numbers_of(frame, name)
+    known = values[training_rows(frame.parts) & ~np.isnan(values)]
+    _check_known(name, len(known))
+    return float(np.mean(known) if step.by == "mean" else np.median(known))
+
+
+def _filled_with_number(frame: Frame, name: str, fill: float) -> Frame:
+    return with_numbers(frame, name, lambda values: (np.where(np.isnan(values), fill, values), np.isnan(values)))
 
 
 def _mode(frame: Frame, name: str) -> Any:
     """The most frequent training value; of several the smallest."""
     training = training_rows(frame.parts)
-    cells = [cell for cell, counts in zip(frame.cells(name), training, strict=True) if counts and not is_missing(cell)]
-    _check_known(name, len(cells))
     try:
-        counts = Counter(cells)
+        counts = Counter(cell for cell, counts in zip(frame.cells(name), training, strict=True) if counts and not is_missing(cell))
     except TypeError:
         raise InvalidData([f"column {name!r} holds lists or objects, of which there is no most frequent one"]) from None
+    _check_known(name, len(counts))
     most = max(counts.values())
     return min((cell for cell, num in counts.items() if num == most), key=lambda cell: (str(type(cell)), cell))
 
@@ -77,11 +98,15 @@ def _check_known(name: str, num: int) -> None:
 
 
 def _filled(frame: Frame, name: str, fill: Any) -> Frame:
-    kind = frame.table.schema.field(name).type
-    if is_text(frame.table, name) and not isinstance(fill, str):
+    kind = frame.kind(name)
+    if frame.is_text(name) and not isinstance(fill, str):
         fill = str(fill)
     try:
-        cells = pa.array([fill if is_missing(cell) else cell for cell in frame.cells(name)], kind)
+        pa.array([fill], kind)
     except (pa.ArrowException, OverflowError, TypeError, ValueError):
         raise InvalidData([f"{fill!r} does not fit column {name!r}, which holds {kind}"]) from None
-    return frame.replace(name, cells)
+
+    def filled(cells: pa.ChunkedArray, start: int) -> pa.Array:
+        return pa.array([fill if is_missing(cell) else cell for cell in cells.to_pylist()], kind)
+
+    return frame.replace(name, kind, filled)

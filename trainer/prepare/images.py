@@ -1,18 +1,18 @@
 """Images on their way through the steps: where each is read, its class, its split, and what is done to its pixels when it is written."""
 
-import hashlib
 from dataclasses import dataclass, replace
 
 import torch
 
-from core.recipes.dataset_preparation import Augment, Balance, ImageAugmentation, Sample, Split
+from core.recipes.dataset_preparation import Augment, Balance, Sample, Split
+from core.recipes.sections.augmentations import ImageAugmentation
 from trainer.data.images.decode import Unusable
 from trainer.data.images.edit import Edits
 from trainer.data.images.listing import Listing
 from trainer.determinism import generator
 from trainer.errors import InvalidData
 from trainer.prepare.choosing import balanced_rows, sample_rows, split_parts
-from trainer.prepare.cleaning import distinct
+from trainer.prepare.cleaning import distinct, key_of
 from trainer.prepare.frame import Rows, training_rows
 
 _IMAGE_STREAM = 0x1C
@@ -36,7 +36,7 @@ def entries_of(listing: Listing) -> Entries:
 
 
 def drop_duplicates(entries: Entries, listing: Listing) -> Entries:
-    """Files with the same bytes, whatever they are called. InvalidData names those that cannot be read."""
+    """Files with the same bytes, whatever they are called; of arrays, the same pixels. InvalidData names what cannot be read."""
     problems = []
     keys = []
     for entry in entries:
@@ -45,7 +45,8 @@ def drop_duplicates(entries: Entries, listing: Listing) -> Entries:
         except Unusable as error:
             problems.append(f"{listing.files[entry.position]}: {error}")
             continue
-        keys.append((hashlib.sha256(bytes(content)).digest(), entry.edits))
+        shape = b"" if isinstance(content, bytes) else repr(content.shape).encode()
+        keys.append(key_of(key_of(bytes(content)) + shape + repr(entry.edits).encode()))
     if problems:
         raise InvalidData(problems)
     return _taken(entries, distinct(keys, _parts(entries)))

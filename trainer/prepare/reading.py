@@ -1,129 +1,136 @@
-"""A dataset as it is before the first step: a table in memory, or a list of images that are read one by one."""
+"""A dataset as it is before the first step: rows that are read in batches, or a list of images that are read one by one."""
 
-import codecs
-import os
-import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+import numpy as np
 
-from core.recipes.dataset_preparation import FixEncoding
-from core.recipes.sections.data import DataKnobs
+from core.recipes.preparable import FORMS, Described, problems_of
 from trainer.data.findings import Findings
+from trainer.data.folder import load_image_folder
 from trainer.data.images.by_class import SUFFIXES as IMAGE_SUFFIXES
 from trainer.data.images.by_class import list_archives, list_folder
+from trainer.data.images.idx import idx_pairs, list_idx
 from trainer.data.images.listing import Listing
-from trainer.data.layout import find_parts, part_of
-from trainer.data.table import READERS, listed, read_table
+from trainer.data.layout import find_parts
+from trainer.data.table import READERS
 from trainer.errors import InvalidData
-from trainer.prepare.frame import Frame, Parts
-from trainer.profile.detection import AUDIO_SUFFIXES, form_of
-from trainer.profile.files import CHUNK, TEXT_SUFFIXES, encoding_of, files_below
+from trainer.prepare.frame import Frame
+from trainer.prepare.lines import Documents, read_columns, read_lines
+from trainer.prepare.sounds import Sounds
+from trainer.prepare.spooling import Places, Tick
+from trainer.prepare.tables import read_frame
+from trainer.profile.detection import AUDIO_SUFFIXES, by_task, form_of, table_files
+from trainer.profile.files import files_below
 
-PARQUET = (".parquet", ".pq")
-ENCODING_OF_PROFILE = {"ascii": "utf-8-sig", "utf-8": "utf-8-sig", "utf-8 with a byte order mark": "utf-8-sig", "unknown": "cp1252"}
-SPLIT_COLUMN = DataKnobs().split_column
+OnBadRows = Literal["fail", "drop"]
 
 
 @dataclass(frozen=True, slots=True)
-class TableSource:
-    """``suffix`` says how it is written again. ``beside``: other files by their paths, which are handed on as they are."""
+class RowSource:
+    """``suffix`` says how it is written again, ``stem`` how a file without a split is called.
 
+    ``beside``: other files by their paths, which are handed on as they are. ``sounds`` where rows name recordings.
+    """
+
+    described: Described
     frame: Frame
+    places: Places
     suffix: str
-    beside: dict[str, Path]
-    num_left_out: int
+    stem: str = "data"
+    beside: dict[str, Path] = field(default_factory=dict)
+    documents: Documents | None = None
+    sounds: Sounds | None = None
+    num_left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class ImageSource:
+    """``classes``: names of the classes that are numbers, where the dataset has them."""
+
+    described: Described
     listing: Listing
+    classes: tuple[str, ...] = ()
 
 
-Source = TableSource | ImageSource
+Source = RowSource | ImageSource
 
 
-def read_source(root: Path, on_bad_rows: Any) -> Source:
+def read_source(root: Path, on_bad_rows: OnBadRows, *, scratch: Path, tick: Tick) -> Source:
     """InvalidData with everything that cannot be read, or when steps know nothing to do with such a dataset."""
+    kind, names, rows = form_of(root)
+    form = FORMS.get(kind)
+    if form is None:
+        raise InvalidData([problem for _, problem in problems_of((), Described(kind))])
+    if form in ("images", "idx", "arrays"):
+        return _read_images(root, kind, on_bad_rows)
+    if form in ("text", "conll"):
+        return _read_documents(root, kind, on_bad_rows, scratch=scratch, tick=tick)
+    has_audio = "audio" in by_task("speech-recognition", names, rows)
+    has_tags = {"tokens", "tags"} <= by_task("token-classification", names, rows).keys()
+    return _read_table(root, Described(kind, None, has_audio, has_tags), on_bad_rows, scratch=scratch, tick=tick)
+
+
+def _read_table(root: Path, described: Described, on_bad_rows: OnBadRows, *, scratch: Path, tick: Tick) -> RowSource:
     findings = Findings()
-    kind = form_of(root)[0]
-    if kind in ("image-folder", "image-archive"):
-        listing = list_folder(root, findings) if kind == "image-folder" else list_archives(root, findings)
-        findings.settle(on_bad_rows)
-        if not len(listing):
-            raise InvalidData(["there is no image in it"])
-        return ImageSource(listing)
-    files = [path for paths in find_parts(root, tuple(READERS)).values() for path in paths]
-    if not files:
-        raise InvalidData([f"{kind}: steps are for tables (CSV, TSV, JSON lines, JSON, parquet) and for folders or archives of images"])
-    suffixes = {path.suffix.lower() for path in files}
-    if len(suffixes) > 1:
-        raise InvalidData([f"its tables are in different formats: {', '.join(sorted(suffixes))}"])
-    suffix = suffixes.pop()
-    frame = read_parquet_frame(root, findings) if suffix in PARQUET else read_plain_frame(root, findings)
+    files = table_files(root)
+    others = beside(root, files)
+    # Of several tables the one that holds the rows, as the recipe that fits takes it.
+    is_one_of_many = len(files) == 1 and sum(map(len, find_parts(root, tuple(READERS)).values())) > 1
+    suffix = files[0].suffix.lower()
+    frame, places = read_frame(files[0] if is_one_of_many else root, suffix, findings, scratch=scratch, tick=tick)
     findings.settle(on_bad_rows)
-    return TableSource(frame, suffix, beside(root, files), findings.num_bad_rows)
+    return RowSource(
+        described._replace(columns=tuple(frame.names)),
+        frame,
+        places,
+        suffix,
+        stem=files[0].stem if is_one_of_many else "data",
+        beside=others,
+        sounds=Sounds(others) if described.has_audio else None,
+        num_left_out=findings.num_bad_rows,
+    )
 
 
-def read_plain_frame(root: Path, findings: Findings) -> Frame:
-    """Cells of CSV and TSV stay texts; those of JSON have the type that all of a column have in common."""
-    table = read_table(root, findings, split_column=SPLIT_COLUMN)
-    columns = {}
-    for name, cells in table.columns.items():
-        try:
-            columns[name] = pa.array(cells, pa.string() if all(cell is None for cell in cells) else None)
-        except (pa.ArrowException, OverflowError, UnicodeEncodeError, TypeError, ValueError):
-            findings.fatal("it holds values of different types, which no step can keep apart", column=name)
-    return Frame(pa.table(columns), list(table.parts))
+def _read_documents(root: Path, kind: str, on_bad_rows: OnBadRows, *, scratch: Path, tick: Tick) -> RowSource:
+    findings, is_text = Findings(), kind == "text"
+    read = read_lines if is_text else read_columns
+    frame, places, documents = read(root, findings, scratch=scratch, tick=tick)
+    findings.settle(on_bad_rows)
+    if not frame.num_rows:
+        raise InvalidData([f"there is no {'line' if is_text else 'sentence'} in it"])
+    others = beside(root, list(documents.paths))
+    suffix = ".txt" if is_text else ".conll"
+    return RowSource(Described(kind), frame, places, suffix, beside=others, documents=documents, num_left_out=findings.num_bad_rows)
 
 
-def read_parquet_frame(root: Path, findings: Findings) -> Frame:
-    """All files of one schema, one after the other."""
-    tables: list[pa.Table] = []
-    parts: Parts = []
-    for part, paths in find_parts(root, PARQUET).items():
-        for path in paths:
-            table = _read_parquet(path, findings)
-            if table is None:
-                continue
-            if tables and table.schema != tables[0].schema:
-                findings.fatal(f"its columns are {listed(table.column_names)}, not those of the first file", file=path.name)
-                continue
-            tables.append(table)
-            parts += [None if part == "all" else part] * table.num_rows
-    if not tables:
-        return Frame(pa.table({}), [])
-    if not parts:
-        findings.fatal("there are no rows")
-    return _by_split_column(Frame(pa.concat_tables(tables), parts))
+def _read_images(root: Path, kind: str, on_bad_rows: OnBadRows) -> ImageSource:
+    findings = Findings()
+    classes: tuple[str, ...] = ()
+    if kind == "image-arrays":
+        listing, classes = _arrays(root)
+    elif kind == "idx":
+        listing = list_idx(idx_pairs(root), findings)
+    else:
+        listing = list_folder(root, findings) if kind == "image-folder" else list_archives(root, findings)
+    findings.settle(on_bad_rows)
+    if not len(listing):
+        raise InvalidData(["there is no image in it"])
+    return ImageSource(Described(kind), listing, classes)
 
 
-def _read_parquet(path: Path, findings: Findings) -> pa.Table | None:
-    """Without what a schema says beside names and types, so that steps may put any column in the place of another."""
-    try:
-        table = pq.read_table(path, partitioning=None)
-    except (pa.ArrowException, OSError) as error:
-        findings.fatal(f"it is not a readable parquet file: {error}", file=path.name)
-        return None
-    if len(set(table.column_names)) < table.num_columns:
-        findings.fatal("two of its columns have one name", file=path.name)
-        return None
-    return pa.table(dict(zip(table.column_names, table.columns, strict=True)))
-
-
-def _by_split_column(frame: Frame) -> Frame:
-    """Where files say nothing, a column whose every value is the name of a split does."""
-    if any(frame.parts) or SPLIT_COLUMN not in frame.table.column_names:
-        return frame
-    parts = [None if cell is None else part_of(str(cell).strip()) for cell in frame.cells(SPLIT_COLUMN)]
-    return Frame(frame.table.drop_columns([SPLIT_COLUMN]), parts) if parts and all(parts) else frame
+def _arrays(root: Path) -> tuple[Listing, tuple[str, ...]]:
+    data = load_image_folder(root)
+    listing = Listing(names=dict(enumerate(data.classes)))
+    for row, label in enumerate(data.labels.tolist()):
+        listing.add(label, part=data.parts[row] if data.parts else None, file="images.npy", row=row + 1)
+    listing.read = lambda position: np.ascontiguousarray(data.images[position])
+    return listing, data.classes
 
 
 def beside(root: Path, tables: list[Path]) -> dict[str, Path]:
-    """Recordings, images, names of tags: what lies beside the tables. InvalidData when tables in folders name such files."""
+    """Recordings, images, names of tags: what lies beside the rows. InvalidData when tables in folders name such files."""
     if root.is_file():
         return {}
     others = {path.relative_to(root).as_posix(): path for path in files_below(root, follow_links=False) if path not in tables}
@@ -131,46 +138,3 @@ def beside(root: Path, tables: list[Path]) -> dict[str, Path]:
     if media and any(path.parent != root for path in tables):
         raise InvalidData(["its tables lie in folders with other files, and the paths in them would lead nowhere; put the tables on top"])
     return others
-
-
-def fix_encoding(root: Path, step: FixEncoding, scratch: Path) -> tuple[Path, dict[str, str]]:
-    """The dataset with all text in UTF-8, below ``scratch``, and the encoding of every file that was in another.
-
-    InvalidData names all files that are not what the step says.
-    """
-    fixed, problems = dict[str, str](), list[str]()
-    paths = files_below(root, follow_links=False)
-    for path in paths:
-        name = path.name if path == root else path.relative_to(root).as_posix()
-        target = scratch / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if not name.lower().endswith(TEXT_SUFFIXES):
-            _place(path, target)
-            continue
-        found = encoding_of(path)
-        encoding = ENCODING_OF_PROFILE.get(found, found) if step.source == "auto" else step.source
-        try:
-            _recode(path, target, "utf-8-sig" if encoding == "utf-8" else encoding)
-        except UnicodeError as error:
-            problems.append(f"{name}: it is not {encoding}: {error}")
-        if found not in ("ascii", "utf-8"):
-            fixed[name] = encoding
-    if problems:
-        raise InvalidData(problems)
-    return (scratch / root.name if root.is_file() else scratch), fixed
-
-
-def _recode(path: Path, target: Path, encoding: str) -> None:
-    decoder = codecs.getincrementaldecoder(encoding)()
-    with path.open("rb") as source, target.open("wb") as file:
-        while chunk := source.read(CHUNK):
-            file.write(decoder.decode(chunk).encode("utf-8"))
-        file.write(decoder.decode(b"", final=True).encode("utf-8"))
-
-
-def _place(path: Path, target: Path) -> None:
-    """A second name where the file system allows it, else a copy."""
-    try:
-        os.link(path, target)
-    except OSError:
-        shutil.copyfile(path, target)

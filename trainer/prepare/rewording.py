@@ -1,30 +1,47 @@
 """Changed copies of texts, and columns under other names."""
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
 import pyarrow as pa
 import torch
 
-from core.recipes.dataset_preparation import Augment, MapColumns, TextAugmentation
+from core.recipes.dataset_preparation import Augment, MapColumns
+from core.recipes.preparable import renamed
+from core.recipes.sections.augmentations import TextAugmentation
 from trainer.determinism import generator
-from trainer.prepare.frame import Done, Frame, training_rows
+from trainer.prepare.frame import Done, Frame, Rows, training_rows
 
 _TEXT_STREAM = 0x7C
 
 
 def augment_texts(frame: Frame, step: Augment, *, seed: int) -> Done:
-    """The copies of all training rows stand behind the originals, first all first copies."""
+    """The copies of a training row stand behind it."""
     assert step.text is not None
-    rows = [row for row, counts in enumerate(training_rows(frame.parts)) if counts]
-    name, cells = step.text.column, frame.cells(step.text.column)
-    before = frame
-    for copy in range(step.copies):
-        texts = [
-            None if cells[row] is None else reworded(str(cells[row]), step.text, generator(seed, _TEXT_STREAM, copy, row)) for row in rows
-        ]
-        copies = before.table.take(pa.array(rows, pa.int64()))
-        kind = before.table.schema.field(name).type
-        copies = copies.set_column(copies.column_names.index(name), name, pa.array(texts, kind))
-        frame = frame.append(copies, [before.parts[row] for row in rows])
-    return Done(frame, num_changed=step.copies * len(rows))
+    how = step.text
+
+    def change(cell: Any, copy: int, row: int) -> Any:
+        return None if cell is None else reworded(str(cell), how, generator(seed, _TEXT_STREAM, copy, row))
+
+    after = with_copies(frame, how.column, change, training_rows(frame.parts), num=step.copies)
+    return Done(after, num_changed=after.num_rows - frame.num_rows)
+
+
+def with_copies(frame: Frame, name: str, change: Callable[[Any, int, int], Any], copied: Any, *, num: int) -> Frame:
+    """``num`` copies behind each row that is ``copied``; ``change(cell, copy, row)``, both from 0, gives what a copy has in ``name``."""
+    repeats = np.where(copied, num + 1, 1)
+    rows: Rows = np.repeat(np.arange(frame.num_rows, dtype=np.int64), repeats)
+    copies = np.arange(len(rows)) - np.repeat(np.cumsum(repeats) - repeats, repeats)  # 0 for an original
+
+    def changed(cells: pa.ChunkedArray, start: int) -> pa.Array:
+        def new() -> Iterator[Any]:
+            for place, cell in enumerate(cells.to_pylist(), start):
+                yield cell if not copies[place] else change(cell, int(copies[place]) - 1, int(rows[place]))
+
+        return pa.array(list(new()), frame.kind(name))
+
+    return frame.take(rows).replace(name, frame.kind(name), changed)
 
 
 def reworded(text: str, how: TextAugmentation, random: torch.Generator) -> str:
@@ -42,6 +59,4 @@ def reworded(text: str, how: TextAugmentation, random: torch.Generator) -> str:
 
 
 def map_columns(frame: Frame, step: MapColumns) -> Done:
-    names = [name for name in frame.table.column_names if name not in (step.drop or ())] if step.keep is None else list(step.keep)
-    table = frame.table.select(names).rename_columns([step.rename.get(name, name) for name in names])
-    return Done(Frame(table, frame.parts))
+    return Done(frame.select(dict(renamed(step, frame.names))))

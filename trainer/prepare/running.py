@@ -1,37 +1,62 @@
-"""The steps of a preparation done one after the other, on a table or on images."""
+"""The steps of a preparation done one after the other, on rows or on images."""
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from core.preparation import StepDone
-from core.recipes.dataset_preparation import Balance, Sample, Split
+from core.recipes.dataset_preparation import Augment, Balance, DropDuplicates, DropMissing, Sample, Split
+from core.recipes.preparable import Form
 from trainer.data.cells import is_missing
 from trainer.data.images.listing import Listing
 from trainer.determinism import mix
 from trainer.errors import InvalidData
-from trainer.prepare import images
+from trainer.prepare import documents, images
 from trainer.prepare.checking import place
 from trainer.prepare.choosing import balanced_rows, sample_rows, split_parts
 from trainer.prepare.cleaning import drop_duplicates, drop_missing, impute
 from trainer.prepare.frame import Done, Frame, categories_of, plain
 from trainer.prepare.images import Entries
+from trainer.prepare.lengths import drop_by_length
+from trainer.prepare.lines import TEXT, WORDS
 from trainer.prepare.rewording import augment_texts, map_columns
 from trainer.prepare.scaling import clip_outliers, normalise
+from trainer.prepare.sounds import Sounds, augment_sounds, drop_equal_sounds
+from trainer.prepare.tags import balance_entities, map_tags
 from trainer.tools.telling import Tell
 
-ON_TABLES: dict[str, Callable[[Frame, Any, int], Done]] = {
-    "drop_duplicates": lambda frame, step, seed: drop_duplicates(frame, step),
-    "fix_encoding": lambda frame, step, seed: Done(frame),  # done before the table was read
-    "drop_missing": lambda frame, step, seed: drop_missing(frame, step),
-    "impute": lambda frame, step, seed: impute(frame, step),
-    "clip_outliers": lambda frame, step, seed: clip_outliers(frame, step),
-    "normalise": lambda frame, step, seed: normalise(frame, step),
-    "split": lambda frame, step, seed: split(frame, step, seed=seed),
-    "sample": lambda frame, step, seed: sample(frame, step, seed=seed),
-    "balance": lambda frame, step, seed: balance(frame, step, seed=seed),
-    "augment": lambda frame, step, seed: augment_texts(frame, step, seed=seed),
-    "map_columns": lambda frame, step, seed: map_columns(frame, step),
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a step is told beside its frame. ``number`` is its own, from 0; ``sounds`` where rows name recordings."""
+
+    form: Form
+    seed: int = 0
+    number: int = 0
+    sounds: Sounds | None = None
+
+    @property
+    def in_documents(self) -> bool:
+        return self.form in ("text", "conll")
+
+
+ON_ROWS: dict[str, Callable[[Frame, Any, Given], Done]] = {
+    "drop_duplicates": lambda frame, step, given: _drop_duplicates(frame, step, given),
+    "fix_encoding": lambda frame, step, given: Done(frame),  # done before anything was read
+    "drop_missing": lambda frame, step, given: _drop_missing(frame, step, given),
+    "drop_by_length": lambda frame, step, given: drop_by_length(frame, step, _measured(frame, given), given.sounds),
+    "impute": lambda frame, step, given: impute(frame, step),
+    "clip_outliers": lambda frame, step, given: clip_outliers(frame, step),
+    "normalise": lambda frame, step, given: normalise(frame, step),
+    "split": lambda frame, step, given: (documents.split if given.in_documents else split)(frame, step, seed=given.seed),
+    "sample": lambda frame, step, given: (documents.sample if given.in_documents else sample)(frame, step, seed=given.seed),
+    "balance": lambda frame, step, given: (balance_entities if step.label is None else balance)(frame, step, seed=given.seed),
+    "augment": lambda frame, step, given: _augment(frame, step, given),
+    "map_columns": lambda frame, step, given: map_columns(frame, step),
+    "map_tags": lambda frame, step, given: map_tags(frame, step),
 }
 ON_IMAGES: dict[str, Callable[[Entries, Listing, Any, int], Entries]] = {
     "drop_duplicates": lambda entries, listing, step, seed: images.drop_duplicates(entries, listing),
@@ -42,13 +67,13 @@ ON_IMAGES: dict[str, Callable[[Entries, Listing, Any, int], Entries]] = {
 }
 
 
-def run_on_table(frame: Frame, steps: Sequence[Any], *, seed: int, tell: Tell) -> tuple[Frame, list[StepDone]]:
-    """InvalidData says which step could not be done."""
+def run_on_rows(frame: Frame, steps: Sequence[Any], given: Given, *, seed: int, tell: Tell) -> tuple[Frame, list[StepDone]]:
+    """InvalidData says which step could not be done. ``given`` is completed for each step."""
     told = []
     for number, step in enumerate(steps):
         tell(number, len(steps))
         with naming(number, step):
-            done = ON_TABLES[step.do](frame, step, seed_of(step, seed, number))
+            done = ON_ROWS[step.do](frame, step, Given(given.form, seed_of(step, seed, number), number, given.sounds))
             check_left(done.frame.num_rows)
         sizes = {"rows_in": frame.num_rows, "rows_out": done.frame.num_rows}
         told.append(StepDone(do=step.do, **sizes, num_changed=done.num_changed, fitted=done.fitted))
@@ -90,15 +115,42 @@ def seed_of(step: Any, seed: int, number: int) -> int:
     return mix(seed, number) if own is None else own
 
 
+def _drop_duplicates(frame: Frame, step: DropDuplicates, given: Given) -> Done:
+    if given.in_documents:
+        return documents.drop_duplicates(frame, step)
+    if given.sounds is not None and step.columns is None:
+        return drop_equal_sounds(frame, step, given.sounds)
+    return drop_duplicates(frame, step)
+
+
+def _drop_missing(frame: Frame, step: DropMissing, given: Given) -> Done:
+    return (documents.drop_blank if given.in_documents else drop_missing)(frame, step)
+
+
+def _measured(frame: Frame, given: Given) -> str | None:
+    """The column whose length a step means that names none."""
+    usual = (TEXT,) if given.form == "text" else (WORDS, "words")
+    return next((name for name in usual if name in frame.names), None)
+
+
+def _augment(frame: Frame, step: Augment, given: Given) -> Done:
+    if step.audio is None:
+        return augment_texts(frame, step, seed=given.seed)
+    assert given.sounds is not None
+    return augment_sounds(frame, step, given.sounds, seed=given.seed, number=given.number)
+
+
 def split(frame: Frame, step: Split, *, seed: int) -> Done:
     of_rows: list[Hashable] | None = None
     if step.column is not None and step.by == "stratified":
         of_rows = list(categories_of(frame, step.column))
     elif step.column is not None:
-        of_rows = [None if is_missing(cell) else plain(cell) for cell in frame.cells(step.column)]
+        known: dict[Hashable, Hashable] = {}
+        cells = (None if is_missing(cell) else plain(cell) for cell in frame.cells(step.column))
+        of_rows = [known.setdefault(cell, cell) for cell in cells]  # each different one is held once
     parts = split_parts(frame.num_rows, step, of_rows, seed=seed)
     sizes = {name: parts.count(name) for name in ("train", "validation", "test")}
-    return Done(Frame(frame.table, parts), num_changed=frame.num_rows, fitted={"rows": sizes})
+    return Done(Frame(frame.schema, parts, frame.read), num_changed=frame.num_rows, fitted={"rows": sizes})
 
 
 def sample(frame: Frame, step: Sample, *, seed: int) -> Done:
@@ -109,5 +161,5 @@ def sample(frame: Frame, step: Sample, *, seed: int) -> Done:
 
 def balance(frame: Frame, step: Balance, *, seed: int) -> Done:
     assert step.label is not None
-    rows = balanced_rows(frame.parts, categories_of(frame, step.label), step, seed=seed)
+    rows = np.sort(balanced_rows(frame.parts, categories_of(frame, step.label), step, seed=seed))
     return Done(frame.take(rows), num_changed=abs(frame.num_rows - len(rows)))

@@ -1,98 +1,166 @@
-"""A prepared dataset written in the format of its source, splits by the names of files and folders. The same rows give the same bytes."""
+"""Prepared rows written in the format of their source, splits by the names of files and folders. The same rows give the same bytes."""
 
 import csv
 import json
 import shutil
-from collections import Counter
-from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.manifest import check_relative_path
-from trainer.data.images.decode import Unusable
-from trainer.data.images.edit import edited
-from trainer.data.images.listing import Listing
 from trainer.errors import InvalidData
-from trainer.prepare.frame import Frame, is_text, plain
-from trainer.prepare.images import Entries, Entry
+from trainer.prepare.frame import Frame, plain
+from trainer.prepare.spooling import Tick
 from trainer.profile.files import MOST_LISTED
-from trainer.tools.telling import Tell
 
 SPLITS = ("train", "validation", "test")
-BATCH = 4096  # rows that are Python objects at once
+GROUP_ROWS, GROUP_BYTES = 1 << 16, 1 << 23  # of a parquet file; a row group is in memory before it is written
 
 
-def write_frame(frame: Frame, suffix: str, folder: Path) -> dict[str, int]:
-    """Rows per split. ``train``, ``validation`` and ``test`` with the suffix of the source, or ``data`` where there are no splits."""
-    writer = WRITERS[suffix]
-    if not any(frame.parts):
-        writer(frame.table, folder / f"data{suffix}")
-        return {"all": frame.num_rows}
-    sizes = {}
-    for split in SPLITS:
-        rows = np.flatnonzero([(part or "train") == split for part in frame.parts])
-        if len(rows):
-            writer(frame.take(rows).table, folder / f"{split}{suffix}")
-            sizes[split] = len(rows)
-    return sizes
+class Writer(Protocol):
+    """One file: opened with the columns, given rows in their order, closed."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None: ...
+    def write(self, rows: pa.Table) -> None: ...
+    def close(self) -> None: ...
 
 
-def _write_delimited(table: pa.Table, path: Path) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, delimiter="," if path.suffix == ".csv" else "\t", lineterminator="\n")
-        writer.writerow(table.column_names)
-        for batch in table.to_batches(BATCH):
-            columns = [batch.column(number).to_pylist() for number in range(batch.num_columns)]
-            writer.writerows([[plain(cell) for cell in row] for row in zip(*columns, strict=True)])
+class _Delimited:
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._file = path.open("w", encoding="utf-8", newline="")
+        self._writer = csv.writer(self._file, delimiter="," if path.suffix == ".csv" else "\t", lineterminator="\n")
+        self._writer.writerow(schema.names)
+
+    def write(self, rows: pa.Table) -> None:
+        columns = [column.to_pylist() for column in rows.columns]
+        self._writer.writerows([[plain(cell) for cell in row] for row in zip(*columns, strict=True)])
+
+    def close(self) -> None:
+        self._file.close()
 
 
-def _write_json_lines(table: pa.Table, path: Path) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        for batch in table.to_batches(BATCH):
-            file.writelines(_as_json(record) + "\n" for record in batch.to_pylist())
+class _JsonLines:
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._file = path.open("w", encoding="utf-8")
+
+    def write(self, rows: pa.Table) -> None:
+        self._file.writelines(_as_json(record) + "\n" for record in rows.to_pylist())
+
+    def close(self) -> None:
+        self._file.close()
 
 
-def _write_json(table: pa.Table, path: Path) -> None:
-    path.write_text("[\n" + ",\n".join(map(_as_json, table.to_pylist())) + "\n]\n", "utf-8")
+class _Json:
+    """A list of objects, one a line."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._file, self._before = path.open("w", encoding="utf-8"), "[\n"
+
+    def write(self, rows: pa.Table) -> None:
+        for record in rows.to_pylist():
+            self._file.write(self._before + _as_json(record))
+            self._before = ",\n"
+
+    def close(self) -> None:
+        self._file.write("\n]\n")
+        self._file.close()
 
 
 def _as_json(record: dict[str, Any]) -> str:
     return json.dumps(record, ensure_ascii=False)
 
 
-def _write_parquet(table: pa.Table, path: Path) -> None:
-    pq.write_table(table, path)
+class _Parquet:
+    """In row groups that are large enough to be read fast and small enough to be held."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._writer = pq.ParquetWriter(path, schema)
+        self._waiting: list[pa.Table] = []
+        self._num_rows = self._num_bytes = 0
+
+    def write(self, rows: pa.Table) -> None:
+        self._waiting.append(rows)
+        self._num_rows += rows.num_rows
+        self._num_bytes += rows.nbytes
+        if self._num_rows >= GROUP_ROWS or self._num_bytes >= GROUP_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._writer.write_table(pa.concat_tables(self._waiting), row_group_size=self._num_rows)
+        self._waiting, self._num_rows, self._num_bytes = [], 0, 0
+
+    def close(self) -> None:
+        self._flush()
+        self._writer.close()
 
 
-WRITERS: dict[str, Callable[[pa.Table, Path], None]] = {
-    ".csv": _write_delimited,
-    ".tsv": _write_delimited,
-    ".tab": _write_delimited,
-    ".jsonl": _write_json_lines,
-    ".ndjson": _write_json_lines,
-    ".json": _write_json,
-    ".parquet": _write_parquet,
-    ".pq": _write_parquet,
+WRITERS: dict[str, type[Writer]] = {
+    ".csv": _Delimited,
+    ".tsv": _Delimited,
+    ".tab": _Delimited,
+    ".jsonl": _JsonLines,
+    ".ndjson": _JsonLines,
+    ".json": _Json,
+    ".parquet": _Parquet,
+    ".pq": _Parquet,
 }
+
+
+def write_frame(frame: Frame, suffix: str, folder: Path, *, stem: str = "data") -> dict[str, int]:
+    """Rows per split. ``train``, ``validation`` and ``test`` with the suffix of the source, or ``stem`` where there are no splits."""
+    sizes = sizes_of(frame)
+    names = {split: stem if split == "all" else split for split in sizes}
+    with ExitStack() as closing:
+        writers = {split: WRITERS[suffix](folder / f"{name}{suffix}", frame.schema) for split, name in names.items()}
+        for writer in writers.values():
+            closing.callback(writer.close)
+        start = 0
+        for batch in frame.read(None):
+            for split, rows in rows_by_split(frame, sizes, start, batch.num_rows).items():
+                writers[split].write(batch.take(pa.array(rows, pa.int64())) if len(rows) < batch.num_rows else batch)
+            start += batch.num_rows
+    return sizes
+
+
+def sizes_of(frame: Frame) -> dict[str, int]:
+    """Rows per split of those that have any; ``all`` where there are no splits."""
+    if not any(frame.parts):
+        return {"all": frame.num_rows}
+    counts = {split: frame.parts.count(split) for split in SPLITS}
+    counts["train"] += frame.parts.count(None)
+    return {split: num for split, num in counts.items() if num}
+
+
+def rows_by_split(frame: Frame, sizes: dict[str, int], start: int, num: int) -> dict[str, Any]:
+    """Of the ``num`` rows from ``start`` on: the places in the batch that each split has, where it has any."""
+    if "all" in sizes:
+        return {"all": np.arange(num)}
+    parts = np.array([part or "train" for part in frame.parts[start : start + num]])
+    found = {split: np.flatnonzero(parts == split) for split in sizes}
+    return {split: rows for split, rows in found.items() if len(rows)}
 
 
 def still_named(before: Frame, after: Frame, files: dict[str, Path]) -> dict[str, Path]:
     """Without the recordings or images that rows named which are gone."""
+    if not files:
+        return {}
     gone = _named_in(before, files) - _named_in(after, files)
     return {name: path for name, path in files.items() if name not in gone}
 
 
 def _named_in(frame: Frame, files: dict[str, Path]) -> set[str]:
-    texts = (name for name in frame.table.column_names if is_text(frame.table, name))
+    texts = [name for name in frame.names if frame.is_text(name)]
     return {cell for name in texts for cell in frame.cells(name) if cell in files}
 
 
-def copy_beside(files: dict[str, Path], folder: Path) -> None:
+def copy_beside(files: dict[str, Path], folder: Path, tick: Tick) -> None:
     for name, path in files.items():
+        tick()
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
@@ -108,49 +176,3 @@ def check_names(names: list[str]) -> None:
             problems.append(f"{name!r} cannot be kept: {error}")
     if problems:
         raise InvalidData(problems[:MOST_LISTED])
-
-
-def write_images(entries: dict[str, Entry], listing: Listing, folder: Path, tell: Tell) -> dict[str, int]:
-    """Rows per split. ``entries`` by the name of their file. InvalidData with all images that cannot be read."""
-    problems = []
-    for number, (name, entry) in enumerate(entries.items()):
-        tell(number, len(entries))
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            target.write_bytes(content_of(entry, listing))
-        except Unusable as error:
-            problems.append(f"{listing.files[entry.position]}: {error}")
-    if problems:
-        raise InvalidData(problems[:MOST_LISTED])
-    has_splits = any(entry.part for entry in entries.values())
-    sizes = Counter((entry.part or "train") if has_splits else "all" for entry in entries.values())
-    return {split: sizes[split] for split in (*SPLITS, "all") if sizes[split]}
-
-
-def content_of(entry: Entry, listing: Listing) -> bytes:
-    """An image that no step changed keeps its bytes. Raises Unusable."""
-    content = listing.read(entry.position)
-    if entry.edits is not None:
-        return edited(content, entry.edits)
-    assert isinstance(content, bytes)
-    return content
-
-
-def names_of(entries: Entries, listing: Listing) -> list[str]:
-    """``split/class/name``, or ``class/name``; a name that is taken gets a number."""
-    has_splits = any(entry.part for entry in entries)
-    taken: set[str] = set()
-    names = []
-    for entry in entries:
-        own = listing.files[entry.position].replace("\\", "/").rpartition("/")[2]
-        stem, dot, suffix = own.rpartition(".")
-        suffix = f"{dot}{suffix}" if entry.edits is None else ".png"
-        start = [entry.part or "train"] if has_splits else []
-        name, number = "/".join([*start, entry.label, f"{stem}{suffix}"]), 1
-        while name.casefold() in taken:
-            number += 1
-            name = "/".join([*start, entry.label, f"{stem}-{number}{suffix}"])
-        taken.add(name.casefold())
-        names.append(name)
-    return names

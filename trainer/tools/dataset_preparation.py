@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from core.manifest import seal
@@ -9,13 +10,18 @@ from core.preparation import DATA, PREPARATION, Preparation, StepDone
 from core.recipes.dataset_preparation import DatasetPreparationSpec, FixEncoding
 from core.run_dir import write_atomically
 from core.states import Phase
+from trainer.data.findings import Findings
 from trainer.errors import BadRunFile, InvalidData, StorageFailed
-from trainer.prepare.checking import check_steps, place
-from trainer.prepare.reading import ImageSource, TableSource, fix_encoding, read_source
-from trainer.prepare.running import run_on_images, run_on_table
-from trainer.prepare.writing import check_names, copy_beside, names_of, still_named, write_frame, write_images
+from trainer.prepare.checking import asks_for_sounds, check_steps, place
+from trainer.prepare.encoding import fix_encoding
+from trainer.prepare.reading import ImageSource, RowSource, read_source
+from trainer.prepare.running import Given, run_on_images, run_on_rows
+from trainer.prepare.tables import without_rows
+from trainer.prepare.writing_images import check_images, write_images
+from trainer.prepare.writing_rows import check_rows, write_rows
+from trainer.signs_of_life import signs_of_life
 from trainer.state import Run
-from trainer.tools.telling import StopAsked, Tell, teller
+from trainer.tools.telling import Pace, StopAsked, Tell, teller
 
 Write = Callable[[Path], dict[str, int]]
 
@@ -25,9 +31,10 @@ def prepare(run: Run) -> dict[str, float] | None:
     spec = run.file.spec
     if not isinstance(spec, DatasetPreparationSpec) or run.file.data_dir is None:
         raise BadRunFile("a preparation needs a dataset")
-    root, scratch, target = Path(run.file.data_dir), run.dir.scratch / "utf8", run.dir.artifacts / DATA
+    root, scratch, target = Path(run.file.data_dir), run.dir.scratch, run.dir.artifacts / DATA
     try:
-        done = transform(root, spec, scratch=scratch, target=target, tell=teller(run))
+        with signs_of_life(run):
+            done = transform(root, spec, scratch=scratch, target=target, tell=teller(run))
         run.report.progress(phase=Phase.PACKAGING)
         write_atomically(run.dir.artifacts / PREPARATION, done)
         seal(run.dir.artifacts, {"recipe": spec.recipe, "rows": done.rows_out})
@@ -43,18 +50,19 @@ def prepare(run: Run) -> dict[str, float] | None:
 
 def transform(root: Path, spec: DatasetPreparationSpec, *, scratch: Path, target: Path, tell: Tell) -> Preparation:
     """Reads, checks all steps, does them, and only then writes below ``target``; of what fails there nothing stays."""
-    steps = spec.data.steps
+    steps, pace = spec.data.steps, Pace(tell)
     recoded: dict[str, str] = {}
     if isinstance(steps[0], FixEncoding):
-        root, recoded = _recoded(root, steps[0], scratch)
-    source = read_source(root, spec.data.on_bad_rows)
+        root, recoded = _recoded(root, steps[0], scratch / "utf8", pace)
+    source = read_source(root, spec.data.on_bad_rows, scratch=scratch, tick=pace.tick)
     check_steps(steps, source)
-    if isinstance(source, TableSource):
-        kind, rows_in, num_left_out = source.suffix.removeprefix("."), source.frame.num_rows, source.num_left_out
-        told, write = _table(source, spec, tell)
+    if isinstance(source, RowSource):
+        source = _heard(source, spec) if asks_for_sounds(steps) else source
+        kind, rows_in, num_left_out = source.described.format, source.frame.num_rows, source.num_left_out
+        told, write = _rows(source, spec, pace)
     else:
-        kind, rows_in, num_left_out = "image-folder", len(source.listing), 0
-        told, write = _images(source, spec, tell)
+        kind, rows_in, num_left_out = source.described.format, len(source.listing), 0
+        told, write = _images(source, spec, pace)
     if recoded:
         told[0] = told[0].model_copy(update={"num_changed": len(recoded), "fitted": {"files": recoded}})
     target.mkdir(parents=True, exist_ok=True)
@@ -75,27 +83,34 @@ def transform(root: Path, spec: DatasetPreparationSpec, *, scratch: Path, target
     )
 
 
-def _recoded(root: Path, step: FixEncoding, scratch: Path) -> tuple[Path, dict[str, str]]:
+def _recoded(root: Path, step: FixEncoding, scratch: Path, pace: Pace) -> tuple[Path, dict[str, str]]:
     try:
-        return fix_encoding(root, step, scratch)
+        return fix_encoding(root, step, scratch, pace.tick)
     except InvalidData as error:
         raise InvalidData([f"{place(0, step)}: {problem}" for problem in error.problems]) from None
 
 
-def _table(source: TableSource, spec: DatasetPreparationSpec, tell: Tell) -> tuple[list[StepDone], Write]:
-    frame, told = run_on_table(source.frame, spec.data.steps, seed=spec.seed, tell=tell)
-    others = still_named(source.frame, frame, source.beside)
-    check_names(list(others))
+def _heard(source: RowSource, spec: DatasetPreparationSpec) -> RowSource:
+    """Without the rows whose recordings cannot be used, when the spec goes on without them."""
+    if source.sounds is None:
+        return source
+    findings = Findings()
+    bad = source.sounds.hear_all(source.frame, source.places, findings)
+    findings.settle(spec.data.on_bad_rows)
+    frame, places = without_rows(source.frame, source.places, bad)
+    return replace(source, frame=frame, places=places, num_left_out=source.num_left_out + len(bad))
 
-    def write(folder: Path) -> dict[str, int]:
-        copy_beside(others, folder)
-        return write_frame(frame, source.suffix, folder)
 
-    return told, write
+def _rows(source: RowSource, spec: DatasetPreparationSpec, pace: Pace) -> tuple[list[StepDone], Write]:
+    assert source.described.form is not None
+    given = Given(source.described.form, sounds=source.sounds)
+    frame, told = run_on_rows(source.frame, spec.data.steps, given, seed=spec.seed, tell=pace.at)
+    others = check_rows(source, frame)
+    pace.at(len(told), len(told))
+    return told, lambda folder: write_rows(source, frame, others, folder, pace.tick)
 
 
-def _images(source: ImageSource, spec: DatasetPreparationSpec, tell: Tell) -> tuple[list[StepDone], Write]:
-    entries, told = run_on_images(source.listing, spec.data.steps, seed=spec.seed, tell=tell)
-    names = names_of(entries, source.listing)
-    check_names(names)
-    return told, lambda folder: write_images(dict(zip(names, entries, strict=True)), source.listing, folder, tell)
+def _images(source: ImageSource, spec: DatasetPreparationSpec, pace: Pace) -> tuple[list[StepDone], Write]:
+    entries, told = run_on_images(source.listing, spec.data.steps, seed=spec.seed, tell=pace.at)
+    check_images(entries, source)
+    return told, lambda folder: write_images(entries, source, folder, pace.at)

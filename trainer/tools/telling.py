@@ -20,3 +20,17 @@ def teller(run: Run) -> Tell:
         run.report.progress(step=done, total_steps=total)
 
     return tell
+
+
+class Pace:
+    """Where a tool is, told again for every bit of work: what works is seen to work, and hears soon that it should stop."""
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell, self._place = tell, (0, 1)
+
+    def at(self, done: int, total: int) -> None:
+        self._place = (done, total)
+        self.tick()
+
+    def tick(self) -> None:
+        self._tell(*self._place)

@@ -75,21 +75,15 @@ class DiskGuard:
 
 def disk_bytes(path: Path) -> int:
     """What a file, or a folder with all below it, takes on the disk: holes take nothing. What vanishes meanwhile counts as nothing."""
-    total = 0
-    folders = [path]
-    while folders:
-        here = folders.pop()
-        try:
-            total += here.lstat().st_blocks * 512
-            with os.scandir(here) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        folders.append(Path(entry.path))
-                    else:
-                        total += entry.stat(follow_symlinks=False).st_blocks * 512
-        except OSError:
-            continue
-    return total
+    entries = [Path(folder, name) for folder, names, files in os.walk(path) for name in (*names, *files)]
+    return sum(_bytes_of(entry) for entry in (path, *entries))
+
+
+def _bytes_of(path: Path) -> int:
+    try:
+        return path.lstat().st_blocks * 512  # of 512 bytes each, whatever the file system's own are
+    except OSError:
+        return 0
 
 
 def _gib(num_bytes: int) -> str:

@@ -16,6 +16,7 @@ from worker.confinement.walls import Walls
 from worker.launch_plan import DeviceKind, LaunchPlan
 from worker.materialise import CannotPrepare, Materialiser
 from worker.node_dir import NodeDir
+from worker.orders import NodeFacts
 from worker.outcome import Outcome
 from worker.resume import ResumePoint
 from worker.script.code import place_code
@@ -51,12 +52,31 @@ class ScriptNode:
     wheels_dir: Path | None = None
     earlier: Sequence[RunDir] = ()  # of the job's attempts before, the newest first
 
+    @classmethod
+    def of(cls, facts: NodeFacts, node_dir: NodeDir, *, earlier: Sequence[RunDir]) -> "ScriptNode":
+        limits = ScriptLimits(
+            max_processes=facts.script_max_processes,
+            max_disk_bytes=facts.script_max_disk_bytes,
+            data_roots=facts.data_roots,
+            readable=facts.script_readable,
+        )
+        return cls(
+            device_kind=facts.device_kind,
+            environ=facts.environ,
+            node_dir=node_dir,
+            offer=facts.offer,
+            limits=limits,
+            wheels_dir=facts.wheels_dir,
+            shutdown_timeout=timedelta(seconds=facts.stop_grace_seconds),
+            earlier=earlier,
+        )
+
 
 class Script:
-    """``report`` takes an event's type and message."""
+    """``report`` takes an event's type and message; ``exceeded`` is called when ``overrun`` has something to say."""
 
     def __init__(
-        self, claim: Claim, spec: ScriptSpec, run_dir: RunDir, node: ScriptNode, report: Report, exceeded: Callable[[], None]
+        self, claim: Claim, spec: ScriptSpec, run_dir: RunDir, node: ScriptNode, *, report: Report, exceeded: Callable[[], None]
     ) -> None:
         self._claim = claim
         self._spec = spec

@@ -3,6 +3,7 @@
 import io
 from typing import NamedTuple
 
+import numpy as np
 from PIL import Image, ImageOps
 
 from trainer.data.images.decode import Pixels, load
@@ -18,7 +19,17 @@ class Edits(NamedTuple):
 
 def edited(content: bytes | Pixels, edits: Edits) -> bytes:
     """As PNG. Raises Unusable."""
-    image = load(content)
+    file = io.BytesIO()
+    _edited(load(content), edits).save(file, "PNG")
+    return file.getvalue()
+
+
+def edited_pixels(pixels: Pixels, edits: Edits) -> Pixels:
+    """The same shape: height and width, and three channels or none."""
+    return np.asarray(_edited(load(pixels), edits)).reshape(pixels.shape)
+
+
+def _edited(image: Image.Image, edits: Edits) -> Image.Image:
     size = image.size
     if edits.flip:
         image = ImageOps.mirror(image)
@@ -28,6 +39,4 @@ def edited(content: bytes | Pixels, edits: Edits) -> bytes:
         image = image.resize(size, Image.Resampling.BILINEAR, box=box)
     if edits.angle:
         image = image.rotate(edits.angle, Image.Resampling.BILINEAR)
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()
+    return image
