@@ -81,7 +81,8 @@ def answer(request: Request, store: ByteStore, item: Described, *, may_redirect:
         return _head(headers, item)
     if may_redirect and store.direct is not None and "if-range" not in request.headers:
         url = store.direct.download_url(item.sha256, media_type=item.media_type, disposition=headers["Content-Disposition"])
-        return Response(None, 307, headers={"Location": url, "Cache-Control": "no-store"})
+        if url is not None:
+            return Response(None, 307, headers={"Location": url, "Cache-Control": "no-store"})
     try:
         span = wanted_span(request.headers, item.etag, item.size)
     except RangeNotSatisfiable:
