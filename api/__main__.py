@@ -1,4 +1,4 @@
-"""``python -m api serve|migrate|create-key|openapi``: reads the environment once and does one thing."""
+"""``python -m api serve|migrate|create-key|rotate-master-key|encrypt-stored|openapi``: reads the environment once and does one thing."""
 
 import argparse
 import json
@@ -10,6 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from api import key_commands
 from api.app import create_app
 from api.server import make_server
 from api.sole_server import AlreadyServed, sole_server
@@ -99,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     making.add_argument("--name", required=True)
     making.add_argument("--scopes", type=_scopes, required=True, help=f"comma-separated: {', '.join(Scope)}")
     making.set_defaults(command=create_first_key)
+    key_commands.register(commands)
     commands.add_parser("openapi", help="print the OpenAPI document").set_defaults(command=openapi)
     return parser
 

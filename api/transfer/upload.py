@@ -79,7 +79,7 @@ async def _pieces(request: Request) -> AsyncIterator[bytes]:
 
 
 async def receive_whole(request: Request, store: ByteStore, owner: str) -> tuple[str, int]:
-    """Stores the body as an object for a project: its SHA-256 and how many bytes it has. Of a body that does not arrive whole nothing stays."""
+    """Stores the body as an object of a project: SHA-256 and number of bytes. Of a body that does not arrive whole nothing stays."""
     body = _Body(request)
     storing = asyncio.get_running_loop().run_in_executor(_streamers, _store, store, owner, body)
     try:

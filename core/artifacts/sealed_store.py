@@ -21,17 +21,17 @@ class SealedStore:
     """``encrypts`` decides where new objects go. Bytes that are or become encrypted pass through the service: no store has their key."""
 
     def __init__(self, sealed: ByteStore, plain: ByteStore, keys: BlobKeys, *, encrypts: bool) -> None:
-        self._sealed = sealed
-        self._plain = plain
+        self.sealed = sealed
+        self.plain = plain
         self._keys = keys
         self._encrypts = encrypts
         self._target = sealed if encrypts else plain
 
     @property
     def direct(self) -> DirectTransfers | None:
-        if self._encrypts or self._plain.direct is None:
+        if self._encrypts or self.plain.direct is None:
             return None
-        return _DirectWherePlain(self._plain.direct, self._sealed)
+        return _DirectWherePlain(self.plain.direct, self.sealed)
 
     def durable_offset(self, key: UploadKey) -> int:
         return self._target.durable_offset(key)
@@ -43,21 +43,21 @@ class SealedStore:
         return self._target.put(chunks, owner=owner, keeps_reserve=keeps_reserve)
 
     def has(self, sha256: str) -> bool:
-        return self._sealed.has(sha256) or self._plain.has(sha256)
+        return self.sealed.has(sha256) or self.plain.has(sha256)
 
     def read(self, sha256: str, start: int, end: int) -> Reader:
         # Encrypting replaces a plain copy: whoever looked for the sealed one too early finds it in the second look.
-        for read in (self._read_sealed, self._plain.read) if self._encrypts else (self._plain.read, self._read_sealed):
+        for read in (self._read_sealed, self.plain.read) if self._encrypts else (self.plain.read, self._read_sealed):
             with contextlib.suppress(FileNotFoundError):
                 return read(sha256, start, end)
         return self._read_sealed(sha256, start, end)
 
     def delete(self, sha256: str, *, older_than: float) -> bool:
-        removed = [store.delete(sha256, older_than=older_than) for store in (self._sealed, self._plain)]
+        removed = [store.delete(sha256, older_than=older_than) for store in (self.sealed, self.plain)]
         return any(removed)
 
     def sweep(self, *, older_than: float) -> Iterator[str]:
-        return itertools.chain(self._sealed.sweep(older_than=older_than), self._plain.sweep(older_than=older_than))
+        return itertools.chain(self.sealed.sweep(older_than=older_than), self.plain.sweep(older_than=older_than))
 
     def _read_sealed(self, sha256: str, start: int, end: int) -> Reader:
         try:
@@ -70,10 +70,10 @@ class SealedStore:
             raise BytesDamaged from error
 
     def _open(self, sha256: str, start: int, end: int, *, anew: bool) -> "SealedReader":
-        header = b"".join(_AtMost(self._sealed.read(sha256, 0, HEADER)))
+        header = b"".join(_AtMost(self.sealed.read(sha256, 0, HEADER)))
         cipher = FileCipher.of(header, self._keys.of(sha256, anew=anew), sha256)
         first, behind = start // SEGMENT, max(-(-end // SEGMENT), start // SEGMENT + 1)
-        stored = self._sealed.read(sha256, stored_offset(first), stored_offset(behind))
+        stored = self.sealed.read(sha256, stored_offset(first), stored_offset(behind))
         return SealedReader(_AtMost(stored), cipher, start, end)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import httpx2
 from pydantic import SecretStr
 
+from core.artifacts.content import Contents
 from core.artifacts.s3_place import S3Place
 from core.artifacts.s3_store import S3Store
 from core.settings import ApiSettings
@@ -74,8 +75,8 @@ class S3Bucket:
         plain = {name: value.get_secret_value() if isinstance(value, SecretStr) else str(value) for name, value in values.items()}
         return {f"TRAINYARD_{name.upper()}": value for name, value in plain.items()}
 
-    def store(self, home: Path, *, reserve: float = 0.0, **changes: Any) -> S3Store:
-        return S3Store(S3Place.of(ApiSettings(**self.settings(**changes))), home, reserve=reserve)
+    def store(self, home: Path, *, reserve: float = 0.0, contents: Contents | None = None, **changes: Any) -> S3Store:
+        return S3Store(S3Place.of(ApiSettings(**self.settings(**changes))), home, reserve=reserve, contents=contents)
 
     def names(self) -> list[str]:
         """What lies in the bucket, below the service's prefix."""
