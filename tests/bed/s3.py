@@ -1,6 +1,7 @@
 """A private S3-compatible store: moto's server as a process of its own, on a loopback port."""
 
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -85,4 +86,6 @@ class S3Bucket:
         return sorted(part.partition("</Key>")[0].removeprefix("yard/") for part in parts)
 
     def bytes_of(self, key: str) -> bytes:
-        return self.http.get(f"/{self.name}/yard/{key}").raise_for_status().content
+        place = S3Place.of(ApiSettings(**self.settings()))
+        url = place.signer.url("GET", place.key(key), at=datetime.now(UTC), lasts=timedelta(minutes=1))
+        return self.http.get(url).raise_for_status().content
