@@ -23,7 +23,8 @@ class ProjectKeys:
     def ensure(self, tx: Connection, project_id: str, now: datetime) -> Sealer:
         """The project's own sealer; its key is made with the first use. WrongMasterKey when this one does not open it."""
         row = {"project_id": project_id, "sealed": self._sealer.seal(new_key(), _place(project_id)), "created_at": now}
-        tx.execute(insert_or(tx, project_keys).on_conflict_do_nothing(index_elements=["project_id"]), row)
+        if tx.execute(insert_or(tx, project_keys).on_conflict_do_nothing(index_elements=["project_id"]), row).rowcount:
+            self._require_current(tx)
         return self.of(tx, project_id)
 
     def of(self, tx: Connection, project_id: str) -> Sealer:
@@ -32,11 +33,12 @@ class ProjectKeys:
 
     def rewrap(self, tx: Connection, new: "ProjectKeys", now: datetime) -> int:
         """Seals every project's key, and the check, under the master key of ``new`` instead; how many. Objects stay as they are."""
+        # The check first: whoever makes a key now waits for this transaction, or we for theirs and see the key below.
+        tx.execute(update(key_checks).values(sealed=new._sealer.seal(_CHECK, _CHECK_PLACE), created_at=now))
         rows = tx.execute(select(project_keys.c.project_id, project_keys.c.sealed).with_for_update()).all()
         for row in rows:
             sealed = new._sealer.seal(self._open(row.project_id, row.sealed), _place(row.project_id))
             tx.execute(update(project_keys).where(project_keys.c.project_id == row.project_id).values(sealed=sealed))
-        tx.execute(update(key_checks).values(sealed=new._sealer.seal(_CHECK, _CHECK_PLACE), created_at=now))
         return len(rows)
 
     def write_check(self, tx: Connection, now: datetime) -> None:
@@ -48,6 +50,12 @@ class ProjectKeys:
             return self._sealer.open(sealed, _CHECK_PLACE) == _CHECK
         except CannotOpen:
             return False
+
+    def _require_current(self, tx: Connection) -> None:
+        """A server that runs on after the master key was exchanged must not seal a new key under the old one."""
+        sealed = tx.scalar(select(key_checks.c.sealed).with_for_update(read=True))
+        if sealed is not None and not self.passes(sealed):
+            raise WrongMasterKey
 
     def _open(self, project_id: str, sealed: bytes) -> bytes:
         try:

@@ -89,15 +89,15 @@ class SealedContent:
                 self._file.truncate(stored_offset(self._num_segments))
                 raise
             self._last_bytes, self._pending = len(self._pending), b""
+        blob_key = self._keys.for_upload(self._owner, sha256)
         if self._blob_key is None:  # of a digest that was not known before
-            self.write_header(self._keys.for_upload(self._owner, sha256), sha256)
+            self.write_header(blob_key, sha256)
+        elif blob_key != self._blob_key:  # the upload took so long that its key was forgotten as one of nothing
+            raise Unavailable("the key of this object was replaced while it was being sent; send it again")
         os.fsync(self._file.fileno())
 
     def published(self, sha256: str) -> None:
         _tail_of(self._path).unlink(missing_ok=True)
-        # An upload may have taken so long that its key was forgotten as one of nothing.
-        if self._keys.for_upload(self._owner, sha256) != self._blob_key:
-            raise Unavailable("the key of this object was replaced while it was being sent; send it again")
         self.on_published(sha256)
 
     def discard(self) -> None:

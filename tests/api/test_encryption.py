@@ -140,9 +140,7 @@ def key_file(folder: Path, text: str = MASTER, mode: int = 0o600) -> str:
         ({"TRAINYARD_MASTER_KEY_FILE": "{good}", "TRAINYARD_MASTER_KEY": MASTER}, "not both"),
     ],
 )
-def test_no_server_starts_without_a_key_to_encrypt_with(
-    sqlite_url: str, tmp_path: Path, environment: dict[str, str], told: str
-) -> None:
+def test_no_server_starts_without_a_key_to_encrypt_with(sqlite_url: str, tmp_path: Path, environment: dict[str, str], told: str) -> None:
     names = {"open": key_file(tmp_path, mode=0o640), "good": key_file(tmp_path)}
     values = {name: value.format(**names) for name, value in environment.items()}
     ended = ApiProcess(sqlite_url, tmp_path, TRAINYARD_ENCRYPT_AT_REST="true", **values).run("serve")

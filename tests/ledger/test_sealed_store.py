@@ -5,13 +5,11 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
-from threading import Barrier
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from core.access.vault import CannotOpen
 from core.artifacts.blobs import note_blob
@@ -276,28 +274,6 @@ def test_small_pieces_get_somewhere(folder: Opener, ledger: Database) -> None:
         assert store.durable_offset(key) == start
         send(store, key, data[start : start + 100], 1000)
     assert b"".join(store.read(key.sha256, 0, 1000)) == data
-
-
-def test_the_first_two_who_send_the_same_bytes_agree_on_its_key(db: Database) -> None:
-    """On both ledgers; each as a process of its own would."""
-    make_projects(db, "prj_a", "prj_b")
-    for round_number in range(20):
-        sha256 = hashlib.sha256(str(round_number).encode()).hexdigest()
-        found = together(lambda owner, name=sha256: keys_of(db).for_upload(owner, name), "prj_a", "prj_b")
-        assert found[0] == found[1] == keys_of(db).of(sha256)
-    with db.read() as tx:
-        assert tx.scalar(select(func.count()).select_from(blob_keys)) == 40
-
-
-def together(call: Callable[[str], bytes], *owners: str) -> list[bytes]:
-    barrier = Barrier(len(owners))
-
-    def at_once(owner: str) -> bytes:
-        barrier.wait(10)
-        return call(owner)
-
-    with ThreadPoolExecutor(len(owners)) as pool:
-        return list(pool.map(at_once, owners))
 
 
 def test_an_old_upload_that_was_never_finished_is_swept_with_its_tail(folder: Opener, ledger: Database, tmp_path: Path) -> None:
