@@ -30,6 +30,7 @@ TrainyardError
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,11 @@ class Removed(TrainyardError):
 
     code = "removed_by_retention"
     status = 410
+
+    def __init__(self, message: str | None = None, *, removed_at: datetime, rule: str) -> None:
+        super().__init__(message)
+        self.removed_at = removed_at
+        self.rule = rule
 
 
 class Conflict(TrainyardError):

@@ -62,7 +62,7 @@ async def put_file(request: Request, caller: Submitter, name: DatasetName, path:
     return json_response(await run_in_threadpool(_add, state, caller, name, ManifestFile(path=path, size=size, sha256=sha256)))
 
 
-@router.get("/versions/{version}/files", summary="List a version's files", response_model=Page[DatasetFile], responses=ERRORS(404))
+@router.get("/versions/{version}/files", summary="List a version's files", response_model=Page[DatasetFile], responses=ERRORS(404, 410))
 def list_of_version(
     request: Request, caller: Reader, name: DatasetName, version: Version, limit: FileLimit = 100, after: AfterPath = None
 ) -> Response:

@@ -28,7 +28,7 @@ PART_OR_WHOLE: dict[int | str, dict[str, Any]] = {
 }
 
 NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "the caller has it"}}
-DOWNLOAD = {**ERRORS(404, 416), **PART_OR_WHOLE, **NOT_MODIFIED}
+DOWNLOAD = {**ERRORS(404, 410, 416), **PART_OR_WHOLE, **NOT_MODIFIED}
 # Declared for the document; ``answer`` reads them from the request.
 Range = Annotated[str | None, Header(description="one byte range, such as `bytes=1000-`")]
 IfRange = Annotated[str | None, Header(description="the entity tag that the first part of a resumed download had")]

@@ -70,3 +70,19 @@ def _create_retention() -> None:
     )
     op.create_index("ix_removals_subject", "removals", ["project_id", "kind", "subject"])
     op.create_index("ix_removals_project_id_id", "removals", ["project_id", "id"])
+    op.create_table(
+        "job_bases",
+        sa.Column("job_id", sa.String(length=40), nullable=False),
+        sa.Column("base_job_id", sa.String(length=40), nullable=False),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_job_bases_job_id_jobs")),
+        sa.PrimaryKeyConstraint("job_id", name=op.f("pk_job_bases")),
+    )
+    op.create_index("ix_job_bases_base_job_id", "job_bases", ["base_job_id"])
+    _note_bases()
+
+
+def _note_bases() -> None:
+    """What is retained for jobs that were submitted before: those that have not ended name the jobs that they start from."""
+    base = "spec::json #>> '{base_model,job}'" if op.get_bind().dialect.name == "postgresql" else "json_extract(spec, '$.base_model.job')"
+    unfinished = f"SELECT id, {base} AS base FROM jobs WHERE state NOT IN ('succeeded', 'failed', 'cancelled')"
+    op.execute(f"INSERT INTO job_bases (job_id, base_job_id) SELECT id, base FROM ({unfinished}) AS living WHERE base IS NOT NULL")
