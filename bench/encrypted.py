@@ -72,7 +72,7 @@ def download_in_turns(plain: Side, sealed: Side) -> list[tuple[float, float]]:
 
 
 def busy_seconds(*sides: Side) -> float:
-    """CPU seconds of this machine that neither the services nor their client have used; curl's few count as others'."""
+    """CPU seconds of this machine that neither the services nor we, with the programs that we started, have used."""
     times = psutil.cpu_times()
     ours = [psutil.Process(), *(psutil.Process(side.service.pid) for side in sides)]
-    return float(times.user + times.system) - sum(sum(process.cpu_times()[:2]) for process in ours)
+    return float(sum(times) - times.idle - times.iowait) - sum(sum(process.cpu_times()[:4]) for process in ours)

@@ -182,6 +182,9 @@ def test_the_package_that_a_living_job_starts_from_is_kept(world: World) -> None
     with pytest.raises(InvalidInput, match="artifacts_days=1") as refused:
         world.submit(base_model={"job": base})
     assert [(item.pointer, item.code) for item in refused.value.problems] == [("/base_model/job", "removed")]
+    with pytest.raises(InvalidInput, match="artifacts_days=1") as refused:
+        register(world, base)
+    assert [(item.pointer, item.code) for item in refused.value.problems] == [("/job", "removed")]
 
 
 def test_the_package_of_a_registered_model_is_kept_until_its_version_is_deleted(world: World) -> None:
