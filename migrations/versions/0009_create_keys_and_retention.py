@@ -78,6 +78,7 @@ def _create_retention() -> None:
         sa.PrimaryKeyConstraint("job_id", name=op.f("pk_job_bases")),
     )
     op.create_index("ix_job_bases_base_job_id", "job_bases", ["base_job_id"])
+    op.create_index("ix_dataset_versions_job_id", "dataset_versions", ["job_id"])
     _note_bases()
 
 
