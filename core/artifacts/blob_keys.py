@@ -75,12 +75,9 @@ class BlobKeys:
 
     def _make(self, tx: Connection, project_id: str, sha256: str, now: datetime) -> bytes:
         _lock_digest(tx, sha256)
-        key = self._open_any(tx, sha256)
-        projects = {project_id}
-        if key is None:
-            key = new_key()
-            projects |= holders(tx, sha256)  # the bytes may lie plain, of others, and will be replaced
-        self._put(tx, sorted(projects), sha256, key, now)
+        key = self._open_any(tx, sha256) or new_key()
+        # The bytes may lie plain, of others, and will be replaced.
+        self._put(tx, sorted({project_id} | holders(tx, sha256)), sha256, key, now)
         return key
 
     def _put(self, tx: Connection, projects: Iterable[str], sha256: str, key: bytes, now: datetime) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from threading import Barrier
 
@@ -17,7 +18,7 @@ from core.artifacts.sealed_store import SealedStore
 from core.artifacts.segments import SEGMENT
 from core.artifacts.upload import UploadKey
 from core.artifacts.uploads import note_upload
-from core.clock import SystemClock
+from core.clock import FakeClock, SystemClock
 from core.db.engine import Database
 from core.db.key_tables import blob_keys
 from core.errors import Unavailable, WrongMasterKey
@@ -140,4 +141,19 @@ def test_an_upload_whose_key_was_replaced_meanwhile_leaves_the_stored_object_alo
     with slow.upload(A, len(DATA)) as upload:
         assert upload.offset == 0
         upload.write(DATA)
+    assert b"".join(seal_store(opener, keys_of(ledger)).read(SHA, 0, len(DATA))) == DATA
+
+
+def test_who_sent_the_bytes_while_encryption_was_off_gets_a_key_when_they_are_encrypted_again(ledger: Database, opener: Opener) -> None:
+    clock = FakeClock(SystemClock().now())
+    seal_store(opener, keys_of(ledger, clock=clock)).put([DATA], owner="prj_a")
+    seal_store(opener, keys_of(ledger, clock=clock), encrypts=False).put([DATA], owner="prj_b")
+    with ledger.begin() as tx:
+        note_upload(tx, "prj_b", SHA, len(DATA), clock.now())
+    clock.advance(timedelta(hours=2))
+    store = seal_store(opener, keys_of(ledger, clock=clock))
+    store.put([DATA], owner="prj_a")
+    assert not store.plain.has(SHA)
+    with ledger.begin() as tx:
+        tx.execute(blob_keys.delete().where(blob_keys.c.project_id == "prj_a"))
     assert b"".join(seal_store(opener, keys_of(ledger)).read(SHA, 0, len(DATA))) == DATA
