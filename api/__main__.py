@@ -1,4 +1,4 @@
-"""``python -m api serve|migrate|create-key|openapi``: reads the environment once and does one thing."""
+"""``python -m api serve|migrate|create-key|rotate-master-key|encrypt-stored|openapi``: reads the environment once and does one thing."""
 
 import argparse
 import json
@@ -10,10 +10,12 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from api import key_commands
 from api.app import create_app
 from api.server import make_server
 from api.sole_server import AlreadyServed, sole_server
 from core.access.keys import any_active_key, create_key
+from core.access.project_keys import check_master_key
 from core.clock import SystemClock
 from core.db.engine import Database
 from core.errors import TrainyardError
@@ -98,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     making.add_argument("--name", required=True)
     making.add_argument("--scopes", type=_scopes, required=True, help=f"comma-separated: {', '.join(Scope)}")
     making.set_defaults(command=create_first_key)
+    key_commands.register(commands)
     commands.add_parser("openapi", help="print the OpenAPI document").set_defaults(command=openapi)
     return parser
 
@@ -118,6 +121,10 @@ def _check_ready(settings: ApiSettings) -> None:
     try:
         with db.read() as tx:
             _require_current(is_current(tx))
+        with db.begin() as tx:
+            key = settings.master_key.get_secret_value() if settings.master_key else None
+            if trouble := check_master_key(tx, key, encrypts=settings.encrypt_at_rest, now=SystemClock().now()):
+                raise Refused(trouble)
             if settings.is_public and not any_active_key(tx, SystemClock().now()):
                 raise Refused(f"{settings.host} can be reached by others, and there is no API key yet. Make one first: {CREATE_KEY}")
     finally:

@@ -22,7 +22,7 @@ from api.shared_reads import SharedReads
 from api.tailer import Tailer
 from api.threads import provide_threads
 from core.access.vault import Vault
-from core.artifacts.open_store import open_store
+from core.artifacts.open_store import open_keys, open_store
 from core.clock import Clock, SystemClock
 from core.db.engine import Database
 from core.settings import ApiSettings
@@ -56,6 +56,7 @@ def create_app(settings: ApiSettings, *, clock: Clock | None = None) -> FastAPI:
 def assemble(settings: ApiSettings, clock: Clock) -> ApiState:
     db = Database(settings.database_url.get_secret_value())
     measures = Measures()
+    blob_keys = open_keys(settings, db, clock)
     broker_url = settings.broker_url.get_secret_value() if settings.broker_url else None
     return ApiState(
         settings=settings,
@@ -65,7 +66,8 @@ def assemble(settings: ApiSettings, clock: Clock) -> ApiState:
         reads=SharedReads(db),
         live=Live(),
         doorbell=Doorbell(make_bell(broker_url), measures),
-        store=open_store(settings),
+        store=open_store(settings, blob_keys),
+        blob_keys=blob_keys,
         measures=measures,
         vault=Vault(settings.master_key.get_secret_value()) if settings.master_key else None,
     )

@@ -26,6 +26,7 @@ from api.measures import Measures
 from api.shared_reads import SharedReads
 from core.access.keys import Caller
 from core.access.vault import Vault
+from core.artifacts.blob_keys import BlobKeys
 from core.artifacts.store import ByteStore
 from core.clock import Clock
 from core.db.engine import Database
@@ -51,7 +52,9 @@ class ApiState:
     doorbell: Doorbell
     store: ByteStore
     measures: Measures
-    vault: Vault | None = None  # without a master key
+    # Both None without a master key.
+    vault: Vault | None = None
+    blob_keys: BlobKeys | None = None
 
 
 def state_of(request: Request) -> ApiState:

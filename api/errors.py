@@ -12,13 +12,20 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from core.errors import BlobMissing, InvalidInput, OffsetMismatch, Problem, TrainyardError
+from core.errors import BlobMissing, InvalidInput, OffsetMismatch, Problem, Removed, TrainyardError
 from core.wire.base import ErrorBody, ErrorDetail, ProblemDocument
 
 log = logging.getLogger("trainyard.api")
 
 PROBLEM_JSON = "application/problem+json"
-_TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 409: "conflict_error", 429: "rate_limit_error"}
+_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    410: "not_found_error",
+    409: "conflict_error",
+    429: "rate_limit_error",
+}
 _CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "unsupported_media_type", 421: "misdirected_request"}
 
 
@@ -77,6 +84,8 @@ def domain_problem(request_id: str, error: TrainyardError) -> Response:
         extensions["expected_offset"] = error.expected_offset
     if isinstance(error, BlobMissing):
         extensions["missing"] = list(error.missing)
+    if isinstance(error, Removed):
+        extensions |= {"removed_at": error.removed_at, "rule": error.rule}
     details = error.problems if isinstance(error, InvalidInput) else ()
     return problem(
         request_id, error.status, error.message, code=error.code, param=error.param, details=details, headers=headers, **extensions

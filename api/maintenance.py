@@ -25,6 +25,7 @@ from core.jobs.reap import reap
 from core.models.settle import settle_models
 from core.output.compact import compact_logs
 from core.predictions.prune import prune_predictions
+from core.retention.apply import apply_retention
 
 log = logging.getLogger("trainyard.api.maintenance")
 
@@ -122,6 +123,9 @@ class Maintenance:
         with self._state.db.begin() as tx:
             prune_idempotency(tx, before)
             prune_predictions(tx)
+        num_removed = apply_retention(self._state.db, now=self._state.clock.now())
+        if num_removed:
+            log.info("retention removed what projects keep no longer", extra={"event": "retention.applied", "num_removed": num_removed})
         collect_orphans(self._state.db, self._state.store, now=self._state.clock.now())
 
     def _tell_failure(self, cause: str) -> None:

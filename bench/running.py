@@ -10,10 +10,11 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tests.bed.binaries import find_postgres, find_redis
@@ -51,7 +52,7 @@ def databases() -> Iterator[dict[str, str]]:
 
 
 @contextmanager
-def serving(database_url: str, *, broker_url: str | None = None) -> Iterator[Service]:
+def serving(database_url: str, *, broker_url: str | None = None, settings: Mapping[str, str] = MappingProxyType({})) -> Iterator[Service]:
     """An API process on a free loopback port, migrated, with an admin key and a worker key."""
     with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".bench-") as folder:
         home = Path(folder)
@@ -63,6 +64,7 @@ def serving(database_url: str, *, broker_url: str | None = None) -> Iterator[Ser
             "TRAINYARD_PORT": str(port),
             "TRAINYARD_LOG_LEVEL": "warning",
             **({"TRAINYARD_BROKER_URL": broker_url} if broker_url else {}),
+            **settings,
         }
         run_api(environment, "migrate")
         key = run_api(environment, "create-key", "--project", "default", "--scopes", "admin", "--name", "bench")

@@ -28,16 +28,21 @@ def rows() -> Iterator[Row]:
 
 
 def measure(service: Service) -> tuple[list[float], float]:
-    service.call("POST", "/v1/jobs", {"recipe": "scripted"})
-    claim = service.call("POST", "/v1/worker/claim", json.loads(claim_body(register(service, 0))), key=service.worker_key)
-    base = f"{service.url}/v1/worker/attempts/{claim['attempt_id']}/blobs"
+    base, token = attempt_of(service)
     api = psutil.Process(service.pid)
     path = service.home / "object.bin"
-    with httpx2.Client(headers={"Authorization": f"Bearer {claim['lease_token']}"}, timeout=120) as http:
+    with httpx2.Client(headers={"Authorization": f"Bearer {token}"}, timeout=120) as http:
         send(http, base, path, 0)
         before = api.memory_info().rss
         speeds = [send(http, base, path, number) for number in range(1, RUNS + 1)]
     return speeds, (api.memory_info().rss - before) / 1e6
+
+
+def attempt_of(service: Service) -> tuple[str, str]:
+    """Where an attempt of a new job uploads, and its token."""
+    service.call("POST", "/v1/jobs", {"recipe": "scripted"})
+    claim = service.call("POST", "/v1/worker/claim", json.loads(claim_body(register(service, 0))), key=service.worker_key)
+    return f"{service.url}/v1/worker/attempts/{claim['attempt_id']}/blobs", claim["lease_token"]
 
 
 def send(http: httpx2.Client, base: str, path: Path, number: int) -> float:

@@ -7,6 +7,7 @@ TrainyardError
 ├── Unauthenticated         401
 ├── Forbidden               403  the key lacks a scope
 ├── NotFound                404  absent, or another project's: the two look the same
+├── Removed                 410  it was there, and the project's retention removed it
 ├── Conflict                409
 │   ├── IllegalMove         409  the state machine does not allow it
 │   ├── LeaseLost           409  a worker's lease passed on: kill the ranks, write nothing more
@@ -20,13 +21,16 @@ TrainyardError
 ├── TooManyQueued           429  the project's queue is full
 ├── TooLarge                413
 ├── DigestMismatch          422
+├── BytesDamaged            500  encrypted bytes that do not open: never answered as if they were right
 └── Unavailable             503  try again (retryable)
     ├── NoMasterKey         503  the server has nothing to seal secrets with; not retryable
+    ├── WrongMasterKey      503  the server's master key does not open a project's key; not retryable
     └── StorageFull         507
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,18 @@ class NotFound(TrainyardError):
 
     code = "not_found"
     status = 404
+
+
+class Removed(TrainyardError):
+    """This was removed when the time that its project keeps such things was over."""
+
+    code = "removed_by_retention"
+    status = 410
+
+    def __init__(self, message: str | None = None, *, removed_at: datetime, rule: str) -> None:
+        super().__init__(message)
+        self.removed_at = removed_at
+        self.rule = rule
 
 
 class Conflict(TrainyardError):
@@ -195,6 +211,13 @@ class DigestMismatch(TrainyardError):
     status = 422
 
 
+class BytesDamaged(TrainyardError):
+    """The stored bytes of this object are damaged: they do not open with their key. Nothing of them was answered."""
+
+    code = "bytes_damaged"
+    status = 500
+
+
 class Unavailable(TrainyardError):
     """The service cannot answer right now; try again."""
 
@@ -207,6 +230,13 @@ class NoMasterKey(Unavailable):
     """This server keeps no secrets: its operator has to set TRAINYARD_MASTER_KEY."""
 
     code = "no_master_key"
+    retryable = False
+
+
+class WrongMasterKey(Unavailable):
+    """The master key of this server does not open the keys in its ledger: its operator has to set the right one."""
+
+    code = "wrong_master_key"
     retryable = False
 
 

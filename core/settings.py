@@ -7,9 +7,10 @@ names; a variable wins over a file.
 
 import os
 import re
+import stat
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -30,6 +31,17 @@ def _absolute(roots: tuple[Path, ...]) -> tuple[Path, ...]:
     return roots
 
 
+def private_text(path: Path, variable: str) -> str:
+    """The text of a file of secrets, without the line's end. ValueError unless its owner alone may read it."""
+    try:
+        with path.open("rb") as file:
+            if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & (stat.S_IRWXG | stat.S_IRWXO):
+                raise ValueError(f"{variable}: {path} is open to others than its owner; chmod 600 it")
+            return file.read(65_536).decode().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{variable}: {path} cannot be read: {getattr(error, 'strerror', None) or 'it is no text'}") from None
+
+
 class _FromEnvironment(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TRAINYARD_", frozen=True, extra="ignore", env_ignore_empty=True)
 
@@ -45,8 +57,14 @@ class _FromEnvironment(BaseSettings):
         try:
             return cls(_secrets_dir=folder or None)
         except ValidationError as error:
-            lines = [f"TRAINYARD_{'_'.join(str(part) for part in item['loc']).upper()}: {item['msg']}" for item in error.errors()]
+            lines = [_line(item["loc"], item["msg"]) for item in error.errors()]
             raise SettingsError("\n".join(lines)) from None
+
+
+def _line(place: tuple[int | str, ...], message: str) -> str:
+    """What is wrong with one variable; a rule about several has no place and names them itself."""
+    named = f"TRAINYARD_{'_'.join(map(str, place)).upper()}: " if place else ""
+    return named + message.removeprefix("Value error, ")
 
 
 def forget_our_environment() -> dict[str, str]:
@@ -81,8 +99,10 @@ class ApiSettings(_FromEnvironment):
     max_queued_jobs_per_project: int = Field(default=20_000, ge=1)
     idempotency_hours: int = Field(default=72, ge=1)
     master_key: SecretStr | None = Field(
-        default=None, min_length=32, description="what project secrets are sealed with; keep it apart from the ledger's backups"
+        default=None, min_length=32, description="what secrets and keys are sealed with; keep it apart from the ledger's backups"
     )
+    master_key_file: Path | None = Field(default=None, description="the same from a file that its owner alone may read")
+    encrypt_at_rest: bool = Field(default=False, description="whether objects are stored encrypted, see docs/DATA_AT_REST.md")
 
     @field_validator("dataset_roots")
     @classmethod
@@ -117,6 +137,22 @@ class ApiSettings(_FromEnvironment):
         if value is not None and not _ORIGIN.fullmatch(value):
             raise ValueError("must be http:// or https:// with a host, and a port if need be")
         return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_master_key(cls, values: Any) -> Any:
+        path = values.get("master_key_file")
+        if not path:
+            return values
+        if values.get("master_key"):
+            raise ValueError("set one of TRAINYARD_MASTER_KEY and TRAINYARD_MASTER_KEY_FILE, not both")
+        return {**values, "master_key": private_text(Path(path), "TRAINYARD_MASTER_KEY_FILE")}
+
+    @model_validator(mode="after")
+    def _encryption_has_a_key(self) -> Self:
+        if self.encrypt_at_rest and self.master_key is None:
+            raise ValueError("TRAINYARD_ENCRYPT_AT_REST needs TRAINYARD_MASTER_KEY or TRAINYARD_MASTER_KEY_FILE")
+        return self
 
     @model_validator(mode="after")
     def _bucket_has_keys(self) -> Self:

@@ -12,15 +12,15 @@ from sqlalchemy.engine import make_url
 from core.db.engine import Database
 
 
-def upgrade(url: str) -> None:
-    """Applies what is missing, all in one transaction; a second process that does so at the same time waits for this one."""
+def upgrade(url: str, revision: str = "head") -> None:
+    """Applies what is missing up to ``revision``, all in one transaction; a second process that does so at once waits for this one."""
     _make_folder(url)
     database = Database(url, pool_size=1)
     try:
         with database.begin() as connection:
             config = _config()
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            command.upgrade(config, revision)
     finally:
         database.dispose()
 

@@ -20,6 +20,7 @@ from trainyard.datasets import DatasetCalls
 from trainyard.downloads import Advance, download_all, remote_artifact
 from trainyard.models import ModelCalls
 from trainyard.predictions import PredictCalls
+from trainyard.project_calls import ProjectCalls
 from trainyard.retrying import RetryPolicy
 from trainyard.script_calls import ScriptCalls
 from trainyard.settings import find_settings
@@ -31,7 +32,7 @@ POLL_SECONDS = 30.0
 NOT_MODIFIED = 304
 
 
-class Client(DatasetCalls, ModelCalls, PredictCalls, ScriptCalls):
+class Client(DatasetCalls, ModelCalls, PredictCalls, ProjectCalls, ScriptCalls):
     """One server, one key.
 
     Without arguments it reads ``TRAINYARD_URL`` and ``TRAINYARD_API_KEY``, else it talks to the server that

@@ -98,6 +98,10 @@ class NotFound(ApiError):
     """There is no such object in this key's project."""
 
 
+class Removed(NotFound):
+    """It was there; the project keeps such things no longer than its retention says."""
+
+
 class Conflict(ApiError):
     """The request does not fit the present state."""
 
@@ -115,6 +119,7 @@ _BY_STATUS: dict[int, type[ApiError]] = {
     403: Forbidden,
     404: NotFound,
     409: Conflict,
+    410: Removed,
     429: RateLimited,
 }
 

@@ -23,7 +23,7 @@ _FORMATS: dict[str, type[Archive]] = {"tar": TarArchive, "zip": ZipArchive}
 _ARCHIVES = {kind.media_type: {"schema": {"type": "string", "format": "binary"}} for kind in _FORMATS.values()}
 
 
-@router.get("/artifacts", summary="List a job's artifacts", response_model=Page[Artifact], responses=ERRORS(404))
+@router.get("/artifacts", summary="List a job's artifacts", response_model=Page[Artifact], responses=ERRORS(404, 410))
 def list_of_job(
     request: Request, caller: Reader, job_id: JobId, after: After = None, limit: Limit = 50, attempt: OfAttempt = None
 ) -> Response:
@@ -58,7 +58,11 @@ def download(
     "/archive",
     summary="Download all artifacts as one file",
     response_class=Response,
-    responses={**ERRORS(404), **NOT_MODIFIED, 200: {"content": _ARCHIVES, "description": "the archive; its length is told in advance"}},
+    responses={
+        **ERRORS(404, 410),
+        **NOT_MODIFIED,
+        200: {"content": _ARCHIVES, "description": "the archive; its length is told in advance"},
+    },
 )
 def download_archive(
     request: Request,

@@ -13,7 +13,7 @@ from core.wire.jobs import Checkpoint
 router = APIRouter(prefix="/jobs/{job_id}/checkpoints", tags=["checkpoints"], route_class=StrictRoute)
 
 
-@router.get("", summary="List a job's checkpoints", response_model=Page[Checkpoint], responses=ERRORS(404))
+@router.get("", summary="List a job's checkpoints", response_model=Page[Checkpoint], responses=ERRORS(404, 410))
 def list_of_job(request: Request, caller: Reader, job_id: JobId, after: After = None, limit: Limit = 50) -> Response:
     """Newest first. The newest two and the best are kept; a job resumes from the furthest one that verifies."""
     with state_of(request).db.read() as tx:

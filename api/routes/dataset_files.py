@@ -56,13 +56,13 @@ async def put_file(request: Request, caller: Submitter, name: DatasetName, path:
     _check_name(path)
     expected = _expected_sha256(repr_digest)
     await run_in_threadpool(_require_dataset, state, caller, name)
-    sha256, size = await receive_whole(request, state.store)
+    sha256, size = await receive_whole(request, state.store, caller.project_id)
     if expected not in (None, sha256):
         raise DigestMismatch(f"the {size} bytes received have SHA-256 {sha256}")
     return json_response(await run_in_threadpool(_add, state, caller, name, ManifestFile(path=path, size=size, sha256=sha256)))
 
 
-@router.get("/versions/{version}/files", summary="List a version's files", response_model=Page[DatasetFile], responses=ERRORS(404))
+@router.get("/versions/{version}/files", summary="List a version's files", response_model=Page[DatasetFile], responses=ERRORS(404, 410))
 def list_of_version(
     request: Request, caller: Reader, name: DatasetName, version: Version, limit: FileLimit = 100, after: AfterPath = None
 ) -> Response:

@@ -129,7 +129,7 @@ def commit(request: Request, caller: Submitter, name: DatasetName, idempotency_k
     summary="Make a version from another by declared steps",
     status_code=201,
     response_model=DatasetVersion,
-    responses=ERRORS(404, 409, 413, 415),
+    responses=ERRORS(404, 409, 410, 413, 415),
     openapi_extra=body_of(PrepareRequest),
 )
 def prepare(request: Request, caller: Submitter, name: DatasetName, body: JsonBody, idempotency_key: IdempotencyKey = None) -> Response:
@@ -154,14 +154,14 @@ def list_of_dataset(request: Request, caller: Reader, name: DatasetName, limit: 
     return json_response(page)
 
 
-@router.get("/{name}/versions/{version}", summary="Look at a version", response_model=DatasetVersion, responses=ERRORS(404))
+@router.get("/{name}/versions/{version}", summary="Look at a version", response_model=DatasetVersion, responses=ERRORS(404, 410))
 def get_one_version(request: Request, caller: Reader, name: DatasetName, version: Version) -> Response:
     with state_of(request).db.read() as tx:
         found = get_version(tx, caller.project_id, name, wanted(version))
     return json_response(found)
 
 
-@router.delete("/{name}/versions/{number}", summary="Delete a version", status_code=204, responses=ERRORS(404, 409))
+@router.delete("/{name}/versions/{number}", summary="Delete a version", status_code=204, responses=ERRORS(404, 409, 410))
 def delete_version(request: Request, caller: Submitter, name: DatasetName, number: Number) -> Response:
     """409 names a job that needs it and has not ended. Its number is not given again."""
     with state_of(request).db.begin() as tx:

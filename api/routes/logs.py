@@ -32,7 +32,7 @@ _EVENTS: dict[int | str, dict[str, Any]] = {
     "",
     summary="Read or follow what a job prints",
     response_model=LogPage,
-    responses={**ERRORS(404), **_EVENTS},
+    responses={**ERRORS(404, 410), **_EVENTS},
 )
 def read_logs(
     request: Request,

@@ -48,6 +48,8 @@ def _is_known(state: ApiState, project_id: str, sha256: str, size: int) -> bool:
         if known != size:
             raise InvalidInput(f"the object with this SHA-256 has {known} bytes", param="size")
         note_upload(tx, project_id, sha256, size, state.clock.now())
+        if state.blob_keys is not None:
+            state.blob_keys.share(tx, project_id, sha256)
     return True
 
 

@@ -100,13 +100,15 @@ async def put_blob(request: Request, attempt_id: AttemptId, sha256: Sha256, offs
 def _has_blob(state: ApiState, attempt_id: str, token: str, sha256: str, size: int) -> bool:
     """Whether the store holds the object; then its row is made young again, for it is about to be used."""
     with state.db.begin() as tx:
-        fence(tx, attempt_id, token)
+        lease = fence(tx, attempt_id, token)
         known = blob_size(tx, sha256)
         if known is None:
             return False
         if known != size:
             raise InvalidInput(f"the object with this SHA-256 has {known} bytes", param="size")
         note_blob(tx, sha256, size, state.clock.now())
+        if state.blob_keys is not None:
+            state.blob_keys.share(tx, lease.project_id, sha256)
     return True
 
 

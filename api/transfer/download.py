@@ -28,7 +28,7 @@ PART_OR_WHOLE: dict[int | str, dict[str, Any]] = {
 }
 
 NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "the caller has it"}}
-DOWNLOAD = {**ERRORS(404, 416), **PART_OR_WHOLE, **NOT_MODIFIED}
+DOWNLOAD = {**ERRORS(404, 410, 416), **PART_OR_WHOLE, **NOT_MODIFIED}
 # Declared for the document; ``answer`` reads them from the request.
 Range = Annotated[str | None, Header(description="one byte range, such as `bytes=1000-`")]
 IfRange = Annotated[str | None, Header(description="the entity tag that the first part of a resumed download had")]
@@ -81,7 +81,8 @@ def answer(request: Request, store: ByteStore, item: Described, *, may_redirect:
         return _head(headers, item)
     if may_redirect and store.direct is not None and "if-range" not in request.headers:
         url = store.direct.download_url(item.sha256, media_type=item.media_type, disposition=headers["Content-Disposition"])
-        return Response(None, 307, headers={"Location": url, "Cache-Control": "no-store"})
+        if url is not None:
+            return Response(None, 307, headers={"Location": url, "Cache-Control": "no-store"})
     try:
         span = wanted_span(request.headers, item.etag, item.size)
     except RangeNotSatisfiable:

@@ -78,10 +78,10 @@ async def _pieces(request: Request) -> AsyncIterator[bytes]:
         raise Unavailable("the connection ended before the body did") from failure
 
 
-async def receive_whole(request: Request, store: ByteStore) -> tuple[str, int]:
-    """Stores the body as an object: its SHA-256 and how many bytes it has. Of a body that does not arrive whole nothing stays."""
+async def receive_whole(request: Request, store: ByteStore, owner: str) -> tuple[str, int]:
+    """Stores the body as an object of a project: SHA-256 and number of bytes. Of a body that does not arrive whole nothing stays."""
     body = _Body(request)
-    storing = asyncio.get_running_loop().run_in_executor(_streamers, _store, store, body)
+    storing = asyncio.get_running_loop().run_in_executor(_streamers, _store, store, owner, body)
     try:
         return await asyncio.shield(storing), body.size
     finally:
@@ -89,8 +89,8 @@ async def receive_whole(request: Request, store: ByteStore) -> tuple[str, int]:
         await asyncio.wait({storing})  # the body must not be gone under its reader
 
 
-def _store(store: ByteStore, body: "_Body") -> str:
-    return store.put(body, keeps_reserve=True)
+def _store(store: ByteStore, owner: str, body: "_Body") -> str:
+    return store.put(body, owner=owner, keeps_reserve=True)
 
 
 class _Body:

@@ -22,7 +22,7 @@ _PUT = text(
 
 def put_secret(tx: Connection, vault: Vault, project_id: str, name: str, value: str, *, now: datetime) -> Secret:
     """Stores or replaces the value. InvalidInput when the project has as many secrets as it may have."""
-    tx.execute(_PUT, {"project": project_id, "name": name, "sealed": vault.seal(value, _place(project_id, name)), "now": now})
+    tx.execute(_PUT, {"project": project_id, "name": name, "sealed": vault.seal(value, place_of(project_id, name)), "now": now})
     if (tx.scalar(select(func.count()).where(secrets.c.project_id == project_id)) or 0) > MAX_PER_PROJECT:
         raise InvalidInput(f"a project has {MAX_PER_PROJECT} secrets at most")
     return next(secret for secret in list_secrets(tx, project_id) if secret.name == name)
@@ -59,11 +59,11 @@ def open_secrets(tx: Connection, vault: Vault | None, project_id: str, names: Se
     opened = {}
     for row in rows:
         try:
-            opened[row.name] = vault.open(row.sealed, _place(project_id, row.name))
+            opened[row.name] = vault.open(row.sealed, place_of(project_id, row.name))
         except CannotOpen:
             log.error("a secret cannot be opened", extra={"event": "secret.sealed", "project": project_id, "secret": row.name})
     return opened
 
 
-def _place(project_id: str, name: str) -> str:
+def place_of(project_id: str, name: str) -> str:
     return f"{project_id}/{name}"

@@ -15,8 +15,10 @@ from core.ids import new_id
 from core.jobs.journal import record
 from core.jobs.leases import Fence
 from core.manifest import ManifestFile, check_relative_path
+from core.retention.removals import refuse_removed
 from core.wire.base import Page, page_of
 from core.wire.jobs import Artifact
+from core.wire.projects import Kind
 from core.wire.worker import ArtifactsRequest, ModelSource
 
 MEDIA_TYPES = {
@@ -83,17 +85,24 @@ def _replace(tx: Connection, fence: Fence, files: list[ManifestFile], now: datet
 def list_artifacts(
     tx: Connection, project_id: str, job_id: str, *, after: str | None = None, limit: int = 50, attempt: int | None = None
 ) -> Page[Artifact]:
-    """Newest first, within one manifest by path; of ``attempt``, or of the attempt that committed last."""
+    """Newest first, within one manifest by path; of ``attempt``, or of the attempt that committed last. Removed when retention
+    removed them; so for the others here."""
     query = select(*_COLUMNS).where(_of_attempt(tx, project_id, job_id, attempt)).order_by(artifacts.c.id.desc()).limit(limit + 1)
     if after is not None:
         query = query.where(artifacts.c.id < after)
-    return page_of([_artifact(row) for row in tx.execute(query)], limit)
+    page = page_of([_artifact(row) for row in tx.execute(query)], limit)
+    if not page.data and after is None:
+        refuse_removed(tx, project_id, Kind.ARTIFACTS, job_id)
+    return page
 
 
 def all_artifacts(tx: Connection, project_id: str, job_id: str, *, attempt: int | None = None) -> list[Artifact]:
     """The same in path order, whole: the members of an archive."""
     query = select(*_COLUMNS).where(_of_attempt(tx, project_id, job_id, attempt)).order_by(artifacts.c.path)
-    return [_artifact(row) for row in tx.execute(query)]
+    found = [_artifact(row) for row in tx.execute(query)]
+    if not found:
+        refuse_removed(tx, project_id, Kind.ARTIFACTS, job_id)
+    return found
 
 
 def get_artifact(tx: Connection, project_id: str, job_id: str, path: str, *, attempt: int | None = None) -> Artifact:
@@ -105,6 +114,7 @@ def get_artifact(tx: Connection, project_id: str, job_id: str, path: str, *, att
         raise NotFound from None
     row = tx.execute(select(*_COLUMNS).where(_of_attempt(tx, project_id, job_id, attempt), artifacts.c.path == path)).one_or_none()
     if row is None:
+        refuse_removed(tx, project_id, Kind.ARTIFACTS, job_id)
         raise NotFound
     return _artifact(row)
 

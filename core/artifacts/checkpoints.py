@@ -13,8 +13,10 @@ from core.ids import new_id
 from core.jobs.journal import record
 from core.jobs.leases import Fence
 from core.manifest import Manifest
+from core.retention.removals import refuse_removed
 from core.wire.base import Page, page_of
 from core.wire.jobs import Checkpoint
+from core.wire.projects import Kind
 from core.wire.worker import CheckpointRequest, CheckpointSource
 
 KEPT = 2  # the newest; the best one is kept beside them
@@ -117,13 +119,16 @@ def sources_for(tx: Connection, job_id: str) -> tuple[CheckpointSource, ...]:
 
 
 def list_checkpoints(tx: Connection, project_id: str, job_id: str, *, after: str | None = None, limit: int = 50) -> Page[Checkpoint]:
-    """A job's checkpoints, newest first; NotFound for a job of another project."""
+    """A job's checkpoints, newest first; NotFound for a job of another project, Removed when retention removed them."""
     if tx.scalar(select(jobs.c.id).where(jobs.c.id == job_id, jobs.c.project_id == project_id)) is None:
         raise NotFound
     query = select(*_COLUMNS).where(checkpoints.c.job_id == job_id).order_by(checkpoints.c.id.desc()).limit(limit + 1)
     if after is not None:
         query = query.where(checkpoints.c.id < after)
-    return page_of([_checkpoint(row) for row in tx.execute(query)], limit)
+    page = page_of([_checkpoint(row) for row in tx.execute(query)], limit)
+    if not page.data and after is None:
+        refuse_removed(tx, project_id, Kind.CHECKPOINTS, job_id)
+    return page
 
 
 def _checkpoint(row: Any) -> Checkpoint:

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, delete, exists, select
 from core.artifacts.store import ByteStore
 from core.db.dataset_tables import dataset_files
 from core.db.engine import Database
+from core.db.key_tables import blob_keys
 from core.db.model_tables import model_files
 from core.db.tables import artifacts, blobs, checkpoint_blobs, jobs, log_streams
 from core.db.upload_tables import job_code, uploads
@@ -23,6 +24,7 @@ def collect_orphans(db: Database, store: ByteStore, *, now: datetime, grace: tim
     num_removed = 0
     while batch := _forget(db, before):
         num_removed += sum(store.delete(sha256, older_than=before.timestamp()) for sha256 in batch)
+    _forget_keys(db, before)
     stored = store.sweep(older_than=before.timestamp())
     while batch := list(islice(stored, _BATCH)):
         num_removed += sum(store.delete(sha256, older_than=before.timestamp()) for sha256 in _unknown(db, batch))
@@ -33,6 +35,16 @@ def _unknown(db: Database, objects: list[str]) -> set[str]:
     """Objects without a row: their server died between storing them and saying so."""
     with db.read() as tx:
         return set(objects).difference(tx.scalars(select(blobs.c.sha256).where(blobs.c.sha256.in_(objects))))
+
+
+def _forget_keys(db: Database, before: datetime) -> None:
+    """Keys of nothing. A young one may belong to an upload that is on its way."""
+    of_nothing = (blob_keys.c.created_at < before, ~exists().where(blobs.c.sha256 == blob_keys.c.sha256))
+    with db.read() as tx:
+        is_there = tx.scalar(select(blob_keys.c.sha256).where(*of_nothing).limit(1)) is not None
+    if is_there:
+        with db.begin() as tx:
+            tx.execute(delete(blob_keys).where(*of_nothing))
 
 
 def _forget(db: Database, before: datetime) -> list[str]:

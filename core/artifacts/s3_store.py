@@ -2,6 +2,7 @@
 
 Objects lie under ``<prefix>/sha256/ab/cd/<digest>``. Uploads through the service wait on this machine's disk until they are
 whole and verified, and are then sent on; direct ones are put under ``<prefix>/staging/`` and read back before they count.
+Encrypted ones lie under ``<prefix>/sealed`` in the same way.
 """
 
 import contextlib
@@ -16,6 +17,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import S3Store as Bucket
 
+from core.artifacts.content import Contents
 from core.artifacts.s3_place import S3Place
 from core.artifacts.staging import RESERVE, StagedStore, Staging
 from core.artifacts.store import CHUNK, DirectUpload, check_sha256
@@ -35,21 +37,23 @@ _TICK = 1.0  # seconds; how exactly the store tells when an object was stored
 class S3Store(StagedStore):
     """``home`` is a local folder for uploads on their way. Nothing is connected before the first use, so a fork may come before."""
 
-    def __init__(self, place: S3Place, home: Path, *, reserve: float = RESERVE) -> None:
+    def __init__(self, place: S3Place, home: Path, *, reserve: float = RESERVE, contents: Contents | None = None) -> None:
         self._place = place
         self._building = threading.Lock()
         self._bucket: Bucket | None = None
-        self.staging = Staging(home / "staging", self._publish_file, reserve=reserve)
+        self._objects = "sealed" if contents else "sha256"
+        staging = home / ("sealed-staging" if contents else "staging")
+        self.staging = Staging(staging, self._publish_file, reserve=reserve, contents=contents)
 
     @property
     def direct(self) -> Self | None:
         return self if self._place.is_direct else None
 
     def has(self, sha256: str) -> bool:
-        return self._head(_object(sha256)) is not None
+        return self._head(self._object(sha256)) is not None
 
     def read(self, sha256: str, start: int, end: int) -> "_BucketReader":
-        path = _object(sha256)
+        path = self._object(sha256)
         if start >= end:  # the protocol has no empty range
             if self._head(path) is None:
                 raise FileNotFoundError(path)
@@ -59,7 +63,7 @@ class S3Store(StagedStore):
         return _BucketReader(iter(found.stream(min_chunk_size=CHUNK)), end - start)
 
     def delete(self, sha256: str, *, older_than: float) -> bool:
-        path, notice = _object(sha256), _notice(sha256)
+        path, notice = self._object(sha256), self._notice(sha256)
         if not self._is_older(self._head(path), older_than):
             return False
         # Whoever stores the same bytes now sees the notice, or we see in the second look that they are new.
@@ -76,14 +80,14 @@ class S3Store(StagedStore):
         for path in self._older("staging", older_than):
             with _store_errors():
                 obstore.delete(self._client, path)
-        for path in self._older("sha256", older_than):
+        for path in self._older(self._objects, older_than):
             yield path.rpartition("/")[2]
 
     # Bytes that do not pass through the service
 
     def download_url(self, sha256: str, *, media_type: str, disposition: str) -> str:
         shown = {"response-content-type": media_type, "response-content-disposition": disposition}
-        return self._place.signer.url("GET", self._place.key(_object(sha256)), at=datetime.now(UTC), lasts=LASTS, query=shown)
+        return self._place.signer.url("GET", self._place.key(self._object(sha256)), at=datetime.now(UTC), lasts=LASTS, query=shown)
 
     def upload_to(self, key: UploadKey, size: int) -> DirectUpload | None:
         if size > ONE_PUT:
@@ -102,7 +106,7 @@ class S3Store(StagedStore):
                 raise BlobMissing([key.sha256]) from None
             try:
                 self._verify(ours, key, size, incoming)
-                obstore.copy(self._client, ours, _object(key.sha256))
+                obstore.copy(self._client, ours, self._object(key.sha256))
             finally:
                 obstore.delete(self._client, ours)
             self._confirm(key.sha256)
@@ -131,7 +135,7 @@ class S3Store(StagedStore):
         part = max(PART, path.stat().st_size // MOST_PARTS)
         with _store_errors(), path.open("rb") as file:
             try:
-                obstore.put(self._client, _object(sha256), file, chunk_size=part, max_concurrency=SENDERS)
+                obstore.put(self._client, self._object(sha256), file, chunk_size=part, max_concurrency=SENDERS)
             except FileNotFoundError as error:
                 raise Unavailable("the bucket of the byte store is not there") from error
         self._confirm(sha256)
@@ -140,9 +144,16 @@ class S3Store(StagedStore):
     def _confirm(self, sha256: str) -> None:
         """Unavailable when somebody deletes what was just stored again: it began before, and is through in a moment."""
         # In this order: without a notice it has not looked yet and will find the object new, or it is through and the object is gone.
-        notice, found = self._head(_notice(sha256)), self._head(_object(sha256))
+        notice, found = self._head(self._notice(sha256)), self._head(self._object(sha256))
         if found is None or (notice is not None and not self._is_older(notice, found["last_modified"].timestamp() - NOTICE_SECONDS)):
             raise Unavailable("the store was just removing an old copy of this object; send it again")
+
+    def _object(self, sha256: str) -> str:
+        return f"{self._objects}/{check_sha256(sha256)[:2]}/{sha256[2:4]}/{sha256}"
+
+    def _notice(self, sha256: str) -> str:
+        kind = "" if self._objects == "sha256" else f"{self._objects}."
+        return f"staging/{kind}{check_sha256(sha256)}.deleting"
 
     def _head(self, path: str) -> Any:
         try:
@@ -186,16 +197,8 @@ class _BucketReader:
         self._left = 0
 
 
-def _object(sha256: str) -> str:
-    return f"sha256/{check_sha256(sha256)[:2]}/{sha256[2:4]}/{sha256}"
-
-
 def _incoming(key: UploadKey) -> str:
     return f"staging/{key.name}"
-
-
-def _notice(sha256: str) -> str:
-    return f"staging/{check_sha256(sha256)}.deleting"
 
 
 @contextlib.contextmanager

@@ -5,12 +5,13 @@ import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
+from io import FileIO
 from pathlib import Path
 
+from core.artifacts.content import Contents, PlainContents
 from core.artifacts.upload import Digests, Upload, UploadKey
 from core.errors import StorageFull
 from core.ids import new_id
-from core.manifest import fsync
 
 RESERVE = 0.05  # of the disk: uploads stop here, so that the ledger beside them can still write
 
@@ -18,20 +19,22 @@ Publish = Callable[[Path, str], None]  # what a store does with a durable file a
 
 
 class Staging:
-    """One file ``<owner>.<digest>`` per unfinished upload. ``reserve`` is the share of the disk that uploads leave free."""
+    """One file ``<owner>.<digest>`` per unfinished upload. ``reserve`` is the share of the disk that uploads leave free.
 
-    def __init__(self, folder: Path, publish: Publish, *, reserve: float = RESERVE) -> None:
+    ``contents`` decides in which form the bytes lie there, and later in the store.
+    """
+
+    def __init__(self, folder: Path, publish: Publish, *, reserve: float = RESERVE, contents: Contents | None = None) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder = folder
         self.reserve = reserve
         self._publish = publish
+        self._contents = contents or PlainContents()
         self._digests = Digests()
 
     def durable_offset(self, key: UploadKey) -> int:
-        path = self.folder / key.name
         try:
-            fsync(path)
-            return path.stat().st_size
+            return self._contents.durable_bytes(self.folder / key.name, key.owner, key.sha256)
         except FileNotFoundError:
             return 0
 
@@ -39,26 +42,28 @@ class Staging:
     def upload(self, key: UploadKey, size: int) -> Iterator[Upload]:
         """Goes on with an upload and publishes it, still locked, once it is whole and has its digest."""
         path = self.folder / key.name
-        with storage_errors(), Upload.open(path, key, size, self._digests) as upload:
+        with storage_errors(), Upload.open(path, key, size, self._digests, self._contents) as upload:
             self._check_space(size - upload.offset)
             yield upload
             if upload.is_whole:
                 upload.check_digest()
                 self._publish(path, key.sha256)
+                upload.published()
 
-    def put(self, chunks: Iterable[bytes], *, keeps_reserve: bool = False) -> str:
+    def put(self, chunks: Iterable[bytes], *, owner: str = "", keeps_reserve: bool = False) -> str:
         path = self.folder / f"{new_id('put')}.part"
         digest = hashlib.sha256()
         try:
-            with storage_errors(), path.open("xb") as file:
+            with storage_errors(), FileIO(path, "xb+") as file:
+                content = self._contents.fresh(file, path, owner)
                 for chunk in chunks:
                     if keeps_reserve:
                         self._check_space(len(chunk))
                     digest.update(chunk)
-                    file.write(chunk)
-                file.flush()
-                os.fsync(file.fileno())
+                    content.append(chunk)
+                content.finish(digest.hexdigest())
                 self._publish(path, digest.hexdigest())
+                content.published(digest.hexdigest())
         finally:
             path.unlink(missing_ok=True)
         return digest.hexdigest()
@@ -87,8 +92,8 @@ class StagedStore:
     def upload(self, key: UploadKey, size: int) -> contextlib.AbstractContextManager[Upload]:
         return self.staging.upload(key, size)
 
-    def put(self, chunks: Iterable[bytes], *, keeps_reserve: bool = False) -> str:
-        return self.staging.put(chunks, keeps_reserve=keeps_reserve)
+    def put(self, chunks: Iterable[bytes], *, owner: str = "", keeps_reserve: bool = False) -> str:
+        return self.staging.put(chunks, owner=owner, keeps_reserve=keeps_reserve)
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, Self
 
+from core.artifacts.content import Contents
 from core.artifacts.staging import RESERVE, StagedStore, Staging
 from core.artifacts.upload import Upload, UploadKey
 from core.ids import new_id
@@ -47,8 +48,11 @@ class DirectUpload:
 class DirectTransfers(Protocol):
     """What a store offers beside the port when others may reach it: bytes that do not pass through the service."""
 
-    def download_url(self, sha256: str, *, media_type: str, disposition: str) -> str:
-        """Where a GET of the object is answered, for a few minutes, with these Content-Type and Content-Disposition."""
+    def download_url(self, sha256: str, *, media_type: str, disposition: str) -> str | None:
+        """Where a GET of the object is answered, for a few minutes, with these Content-Type and Content-Disposition.
+
+        None for an object that only the service can read.
+        """
 
     def upload_to(self, key: UploadKey, size: int) -> DirectUpload | None:
         """Where a whole object of ``size`` bytes may be put; None for a size that one PUT cannot have."""
@@ -76,13 +80,19 @@ class ByteStore(Protocol):
     def upload(self, key: UploadKey, size: int) -> contextlib.AbstractContextManager[Upload]:
         """Goes on with an upload of ``size`` bytes in all. UploadInProgress while another holds it, StorageFull at the reserve."""
 
-    def put(self, chunks: Iterable[bytes], *, keeps_reserve: bool = False) -> str:
-        """Stores an object and returns its SHA-256. With ``keeps_reserve`` StorageFull at the reserve: for what users send."""
+    def put(self, chunks: Iterable[bytes], *, owner: str = "", keeps_reserve: bool = False) -> str:
+        """Stores an object for ``owner``, a project or an attempt (a store that encrypts needs one), and returns its SHA-256.
+
+        With ``keeps_reserve`` StorageFull at the reserve: for what users send.
+        """
 
     def has(self, sha256: str) -> bool: ...
 
     def read(self, sha256: str, start: int, end: int) -> Reader:
-        """Bytes ``start`` to ``end`` in chunks; FileNotFoundError for an object that is not there."""
+        """Bytes ``start`` to ``end`` in chunks; FileNotFoundError for an object that is not there.
+
+        BytesDamaged, here or from the reader, for encrypted ones that do not open.
+        """
 
     def delete(self, sha256: str, *, older_than: float) -> bool:
         """Removes an object unless it was stored after the Unix time ``older_than``."""
@@ -92,14 +102,18 @@ class ByteStore(Protocol):
 
 
 class FolderStore(StagedStore):
-    """A folder of a local file system: ``sha256/ab/cd/<digest>`` and ``staging/<owner>.<digest>``."""
+    """A folder of a local file system: ``sha256/ab/cd/<digest>`` and ``staging/<owner>.<digest>``.
+
+    Beneath a store that encrypts, ``sealed`` and ``sealed-staging`` with ``contents`` of its own.
+    """
 
     direct = None
 
-    def __init__(self, root: Path, *, reserve: float = RESERVE) -> None:
-        self._objects = root / "sha256"
+    def __init__(self, root: Path, *, reserve: float = RESERVE, contents: Contents | None = None) -> None:
+        self._objects = root / ("sealed" if contents else "sha256")
         self._objects.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.staging = Staging(root / "staging", self._publish, reserve=reserve)
+        staging = root / ("sealed-staging" if contents else "staging")
+        self.staging = Staging(staging, self._publish, reserve=reserve, contents=contents)
 
     def path(self, sha256: str) -> Path:
         return self._objects / check_sha256(sha256)[:2] / sha256[2:4] / sha256

@@ -1,4 +1,4 @@
-"""One upload on its way: a staging file that is only ever appended to, and the running digest of what is in it."""
+"""One upload on its way: a staging file that is only ever appended to, and the running digest of the plain bytes in it."""
 
 import fcntl
 import hashlib
@@ -13,6 +13,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Protocol
 
+from core.artifacts.content import Content, Contents
 from core.errors import DigestMismatch, InvalidInput, UploadInProgress
 
 _NAME = re.compile(r"[A-Za-z0-9_]{1,64}\.[0-9a-f]{64}")
@@ -63,52 +64,53 @@ class Digests:
 class Upload:
     """An open staging file, held by one request at a time on this machine (a kernel lock says so)."""
 
-    def __init__(self, file: FileIO, path: Path, key: UploadKey, size: int, digest: Digest) -> None:
-        self._file = file
-        self._path = path
+    def __init__(self, content: Content, key: UploadKey, size: int, digest: Digest) -> None:
+        self._content = content
         self._key = key
         self._digest = digest
         self.size = size
-        self.offset = os.fstat(file.fileno()).st_size
 
     @classmethod
     @contextmanager
-    def open(cls, path: Path, key: UploadKey, size: int, digests: Digests) -> Iterator["Upload"]:
+    def open(cls, path: Path, key: UploadKey, size: int, digests: Digests, contents: Contents) -> Iterator["Upload"]:
         """Holds the upload; when released, whatever was written is durable and the next request can go on from there."""
         with _locked(path) as file:
-            staged = os.fstat(file.fileno()).st_size
+            content = contents.resume(file, path, key.owner, key.sha256)
+            staged = content.num_bytes
             if staged > size:
                 raise InvalidInput(f"{staged} bytes of this blob were uploaded already, more than its size of {size}", param="size")
-            upload = cls(file, path, key, size, digests.take(key.name, staged) or _digest_of(file))
+            upload = cls(content, key, size, digests.take(key.name, staged) or _digest_of(content))
             try:
                 yield upload
             finally:
-                os.fsync(file.fileno())
+                content.flush()
                 digests.keep(key.name, upload.offset, upload._digest)
+
+    @property
+    def offset(self) -> int:
+        return self._content.num_bytes
 
     @property
     def is_whole(self) -> bool:
         return self.offset == self.size
 
     def write(self, data: bytes) -> None:
-        """Appends; InvalidInput past the announced size. After an error the file ends where it did before."""
+        """Appends; InvalidInput past the announced size. After an error the content ends where it did before."""
         if self.offset + len(data) > self.size:
             raise InvalidInput(f"the body goes on after the announced {self.size} bytes", param="size")
-        try:
-            self._file.seek(self.offset)
-            _write_all(self._file, data)
-        except OSError:
-            self._file.truncate(self.offset)
-            raise
+        self._content.append(data)
         self._digest.update(data)
-        self.offset += len(data)
 
     def check_digest(self) -> None:
         """Makes the bytes durable when they are the announced ones; else drops them and raises DigestMismatch."""
         if self._digest.hexdigest() != self._key.sha256:
-            self._path.unlink(missing_ok=True)
+            self._content.discard()
             raise DigestMismatch(f"the {self.size} bytes received have SHA-256 {self._digest.hexdigest()}")
-        os.fsync(self._file.fileno())
+        self._content.finish(self._key.sha256)
+
+    def published(self) -> None:
+        """The store has given the file its place."""
+        self._content.published(self._key.sha256)
 
 
 @contextmanager
@@ -133,12 +135,8 @@ def _is_at(path: Path, file: FileIO) -> bool:
         return False
 
 
-def _digest_of(file: FileIO) -> Digest:
-    file.seek(0)
-    return hashlib.file_digest(file, "sha256")
-
-
-def _write_all(file: FileIO, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[file.write(view) :]
+def _digest_of(content: Content) -> Digest:
+    digest = hashlib.sha256()
+    for chunk in content.chunks():
+        digest.update(chunk)
+    return digest

@@ -7,7 +7,9 @@ from sqlalchemy import Connection, Select, and_, bindparam, or_, select
 from core.db.base import AnyRow
 from core.db.dataset_tables import dataset_versions, datasets
 from core.errors import NotFound
+from core.retention.removals import refuse_removed
 from core.states import DatasetState
+from core.wire.projects import Kind
 
 LATEST: Literal["latest"] = "latest"
 WantedVersion = int | Literal["latest"]
@@ -79,10 +81,11 @@ def is_coming(row: AnyRow) -> bool:
 
 
 def find_version(tx: Connection, project_id: str, name: str, version: WantedVersion) -> AnyRow:
-    """NotFound when there is no such version."""
+    """NotFound when there is no such version; Removed when there was, and retention removed it."""
     row = version_row(tx, project_id, name, version)
     if row is None:
-        find_dataset(tx, project_id, name)
+        made_at = find_dataset(tx, project_id, name).created_at  # an older dataset of this name is not meant
+        refuse_removed(tx, project_id, Kind.DATASETS, f"{name}@{version}", since=made_at)
         raise NotFound(f"{name} has no version that is ready" if version == LATEST else f"{name} has no version {version}")
     return row
 

@@ -108,7 +108,7 @@ def _copy(db: Database, store: ByteStore, inside: _Roots, source: Path, name: st
     try:
         with closing(inside.open(source)) as file:
             counted = _Counted(file)
-            sha256 = store.put(counted, keeps_reserve=True)
+            sha256 = store.put(counted, owner=project_id, keeps_reserve=True)
     except (FileNotFoundError, PermissionError) as error:
         raise _refused(f"{name} cannot be read: {error.strerror}") from None
     with db.begin() as tx:

@@ -10,8 +10,10 @@ from core.datasets.validation import VALIDATION
 from core.db.base import AnyRow
 from core.db.dataset_tables import job_datasets
 from core.errors import InvalidInput, Problem
+from core.retention.removals import find_removal, told
 from core.spec import JobSpec, NamedDataset
 from core.states import DatasetState
+from core.wire.projects import Kind
 
 Spec = TypeVar("Spec", bound=JobSpec)
 PREPARATION = "dataset-preparation"  # the recipe
@@ -41,7 +43,8 @@ def resolve_datasets(tx: Connection, project_id: str, spec: Spec, *, lock: bool)
         row = readable_version(tx, project_id, dataset.name, dataset.version, shared_lock=lock)
         problem = _find_problem(spec, dataset, row)
         if problem is not None or row is None:
-            problems.append(Problem(spec.channel_pointer(channel), *(problem or ())))
+            removal = find_removal(tx, project_id, Kind.DATASETS, f"{dataset.name}@{dataset.version}") if row is None else None
+            problems.append(Problem(spec.channel_pointer(channel), *((told(removal), "removed") if removal else problem or ())))
             continue
         channels[channel] = dataset.model_copy(update={"version": row.number})
         reads[channel] = Reads(row.id, dataset.name, row.number, row.digest)

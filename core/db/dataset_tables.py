@@ -37,6 +37,7 @@ dataset_versions = Table(
     Column("lineage", Json),
     Column("created_at", Instant, nullable=False),
     UniqueConstraint("dataset_id", "number"),
+    Index("ix_dataset_versions_job_id", "job_id"),
     CheckConstraint("state in ({})".format(", ".join(f"'{state}'" for state in DatasetState)), name="state"),
 )
 

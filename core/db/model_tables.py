@@ -121,6 +121,15 @@ job_models = Table(
     Index("ix_job_models_version_id", "version_id"),
 )
 
+# The job whose package another one starts from, until that has ended and longer.
+job_bases = Table(
+    "job_bases",
+    metadata,
+    Column("job_id", Id, ForeignKey("jobs.id"), primary_key=True),
+    Column("base_job_id", Id, nullable=False),
+    Index("ix_job_bases_base_job_id", "base_job_id"),
+)
+
 # Jobs whose spec says ``register_as``, until they have ended and that is done.
 model_requests = Table(
     "model_requests",

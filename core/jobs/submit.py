@@ -18,8 +18,10 @@ from core.jobs.transitions import create_job
 from core.manifest import ManifestFile
 from core.models.references import BaseVersion, find_base_version, note_models, settled
 from core.recipes.script import ScriptSpec, UploadedCode, isolation_of
+from core.retention.removals import find_removal, told
 from core.spec import JobModel, JobSpec
 from core.states import JobState
+from core.wire.projects import Kind
 
 Spec = TypeVar("Spec", bound=JobSpec)
 
@@ -94,22 +96,29 @@ def what_is_meant(tx: Connection, project_id: str, spec: Spec, *, lock: bool) ->
     until the transaction ends."""
     check_available(spec)
     check_isolation(tx, spec)
-    check_base_model(tx, project_id, spec)
+    check_base_model(tx, project_id, spec, lock=lock)
     check_script(tx, project_id, spec)
     resolved, reads = resolve_datasets(tx, project_id, spec, lock=lock)
     base = find_base_version(tx, project_id, resolved, locked=lock)
     return Meant(settled(resolved, base), reads, base)
 
 
-def check_base_model(tx: Connection, project_id: str, spec: JobSpec) -> None:
-    """InvalidInput unless the job that ``base_model`` names has succeeded; another project's looks like none."""
+def check_base_model(tx: Connection, project_id: str, spec: JobSpec, *, lock: bool) -> None:
+    """InvalidInput unless the job that ``base_model`` names has succeeded and still has what it left; another project's looks like none.
+
+    With ``lock`` nothing of it is removed before the transaction ends.
+    """
     if not isinstance(spec.base_model, JobModel):
         return
-    state = tx.scalar(select(jobs.c.state).where(jobs.c.id == spec.base_model.job, jobs.c.project_id == project_id))
+    query = select(jobs.c.state).where(jobs.c.id == spec.base_model.job, jobs.c.project_id == project_id)
+    state = tx.scalar(query.with_for_update(read=True) if lock else query)
     if state is None:
         raise InvalidInput(problems=[Problem("/base_model/job", "there is no such job", "not_found")])
     if state != JobState.SUCCEEDED:
         raise InvalidInput(problems=[Problem("/base_model/job", f"the job is {state}; only a succeeded one has a model", "not_succeeded")])
+    removal = find_removal(tx, project_id, Kind.ARTIFACTS, spec.base_model.job)
+    if removal is not None:
+        raise InvalidInput(problems=[Problem("/base_model/job", told(removal), "removed")])
 
 
 def check_script(tx: Connection, project_id: str, spec: JobSpec) -> None:

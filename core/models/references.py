@@ -5,11 +5,11 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, insert, select
 
-from core.db.model_tables import job_models, model_requests
+from core.db.model_tables import job_bases, job_models, model_requests
 from core.errors import InvalidInput, NotFound, Problem
 from core.models.finding import find_model, version_row
 from core.models.queries import manifest_files
-from core.spec import JobSpec, NamedModel
+from core.spec import JobModel, JobSpec, NamedModel
 from core.wire.worker import ModelSource
 
 Spec = TypeVar("Spec", bound=JobSpec)
@@ -53,6 +53,8 @@ def note_models(tx: Connection, job_id: str, spec: JobSpec, base: BaseVersion | 
     """Remembers, beside the job, what its spec has to do with models."""
     if base is not None:
         tx.execute(insert(job_models).values(job_id=job_id, version_id=base.id))
+    if isinstance(spec.base_model, JobModel):
+        tx.execute(insert(job_bases).values(job_id=job_id, base_job_id=spec.base_model.job))
     if spec.register_as is not None:
         tx.execute(insert(model_requests).values(job_id=job_id, name=spec.register_as))
 

@@ -21,9 +21,11 @@ from core.models.finding import VERSIONS, find_model
 from core.models.history import Happening, record
 from core.models.queries import version_model
 from core.recipes import parse_spec
+from core.retention.removals import find_removal, told
 from core.spec import JobModel, JobSpec, NamedModel
 from core.states import JobState
 from core.wire.models import ModelVersion
+from core.wire.projects import Kind
 
 _AT_ONCE = 500  # rows of one statement
 
@@ -41,7 +43,7 @@ def register_job(
 ) -> Registered:
     """The job's package as a version of the model ``name``, which is made if need be. The same job again is the same version.
 
-    InvalidInput unless the job is the project's, has succeeded and has left files.
+    InvalidInput unless the job is the project's, has succeeded and has left files that are still there.
     """
     columns = (jobs.c.id, jobs.c.state, jobs.c.spec, jobs.c.recipe, jobs.c.metrics)
     job = tx.execute(select(*columns).where(jobs.c.id == job_id, jobs.c.project_id == project_id)).one_or_none()
@@ -49,6 +51,9 @@ def register_job(
         raise _refusal("there is no such job", "not_found")
     if job.state != JobState.SUCCEEDED:
         raise _refusal(f"the job is {job.state}; only a succeeded one has a model", "not_succeeded")
+    removal = find_removal(tx, project_id, Kind.ARTIFACTS, job_id)
+    if removal is not None:
+        raise _refusal(told(removal), "removed")
     files = tuple(ManifestFile(path=item.path, size=item.size, sha256=item.sha256) for item in all_artifacts(tx, project_id, job_id))
     if not files:
         raise _refusal("the job has left no files, so there is no model", "no_files")

@@ -32,7 +32,7 @@ def compact_logs(db: Database, store: ByteStore, *, now: datetime, limit: int = 
 def _compact(db: Database, store: ByteStore, key: StreamKey, size: int, now: datetime) -> None:
     # Nothing is appended any more: an ended attempt has no lease. A second compactor makes the same object of the same
     # chunks, and the slower of the two finds no row to update.
-    sha256 = store.put(_chunks(db, key)) if size else None
+    sha256 = store.put(_chunks(db, key), owner=key.attempt_id) if size else None
     with db.begin() as tx:
         closed = tx.execute(
             update(log_streams).where(key.rows_of(log_streams), ~log_streams.c.is_closed).values(is_closed=True, blob_sha256=sha256)

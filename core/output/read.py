@@ -9,8 +9,10 @@ from core.artifacts.store import ByteStore
 from core.db.tables import attempts, jobs, log_chunks, log_streams
 from core.errors import NotFound
 from core.output.streams import StreamKey
+from core.retention.removals import refuse_removed
 from core.states import FINAL, LIVE_ATTEMPT, AttemptState, JobState
 from core.wire.jobs import LogPage, LogStream
+from core.wire.projects import Kind
 
 DEFAULT_LIMIT = 256 * 1024
 MIN_LIMIT = 4  # bytes of the longest UTF-8 character: a page always gets one step further
@@ -70,7 +72,7 @@ class Piece:
 def find_output(tx: Connection, project_id: str, job_id: str, attempt: int | None = None) -> Output:
     """The output of one attempt, of the newest by default; attempt 0 stands for the time before the first.
 
-    NotFound for a job of another project and for an attempt that there is not.
+    NotFound for a job of another project and for an attempt that there is not; Removed when retention removed what it printed.
     """
     job_state = tx.scalar(select(jobs.c.state).where(jobs.c.id == job_id, jobs.c.project_id == project_id))
     if job_state is None:
@@ -80,6 +82,9 @@ def find_output(tx: Connection, project_id: str, job_id: str, attempt: int | Non
     row = tx.execute(asked).one_or_none()
     if row is None and attempt:
         raise NotFound
+    streams = _streams(tx, row.id) if row else {}
+    if not streams and JobState(job_state) in FINAL:
+        refuse_removed(tx, project_id, Kind.LOGS, job_id)
     number = row.number if row else 0
     return Output(
         job_id=job_id,
@@ -88,7 +93,7 @@ def find_output(tx: Connection, project_id: str, job_id: str, attempt: int | Non
         next_attempt=tx.scalar(select(func.min(attempts.c.number)).where(attempts.c.job_id == job_id, attempts.c.number > number)),
         is_closed=row is None or AttemptState(row.state) not in LIVE_ATTEMPT,
         is_job_over=JobState(job_state) in FINAL,
-        streams=_streams(tx, row.id) if row else {},
+        streams=streams,
     )
 
 

@@ -90,3 +90,5 @@ class ProblemDocument(WireModel):
     errors: list[ErrorDetail] = []
     expected_offset: int | None = Field(default=None, description="with code offset_mismatch: where the next byte belongs")
     missing: list[str] = Field(default=[], description="with code blob_missing: the SHA-256 of each")
+    removed_at: Instant | None = Field(default=None, description="with code removed_by_retention: when it was removed")
+    rule: str | None = Field(default=None, description="with code removed_by_retention: the project's rule, like `logs_days=30`")

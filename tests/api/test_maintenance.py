@@ -1,11 +1,12 @@
 """The maintenance pass: reaps when it may, rings when work waits, and survives what goes wrong. No test waits for real time."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from api.app import assemble
 from api.deps import ApiState
@@ -13,15 +14,18 @@ from api.maintenance import Maintenance
 from core.access.keys import create_key
 from core.clock import SystemClock
 from core.db.engine import Database
-from core.db.tables import idempotency_keys, members
+from core.db.tables import artifacts, attempts, idempotency_keys, jobs, members
 from core.errors import Unavailable
 from core.idempotency import remember
 from core.jobs.claim import claim
 from core.jobs.queries import get_job
 from core.jobs.submit import submit
 from core.recipes import parse_spec
+from core.retention.policies import change_retention
+from core.retention.removals import list_removals
 from core.settings import ApiSettings
 from core.wire.keys import Scope
+from core.wire.projects import ChangeRetentionRequest
 from core.wire.worker import ClaimRequest, DeviceInfo, RegisterRequest
 from core.workers.register import register
 
@@ -177,3 +181,18 @@ def test_remembered_answers_go_after_three_days(state: ApiState, project: str, t
     maintenance.run_pass()
     with state.db.read() as tx:
         assert tx.execute(idempotency_keys.select()).all() == []
+
+
+def test_what_a_project_keeps_no_longer_goes(state: ApiState, project: str, time: Time) -> None:
+    job_id = _running_job_whose_lease_is_over(state, project)
+    now = state.clock.now()
+    with state.db.begin() as tx:
+        attempt_id = tx.scalars(select(attempts.c.id)).one()
+        row = {"id": "art_1", "job_id": job_id, "attempt_id": attempt_id, "attempt": 1, "path": "a", "size": 1, "sha256": "0" * 64}
+        tx.execute(artifacts.insert(), {**row, "created_at": now})
+        tx.execute(update(jobs).values(state="failed", finished_at=now - timedelta(days=8)))
+        change_retention(tx, project, ChangeRetentionRequest(artifacts_days=7), key_id=None, now=now)
+    Maintenance(state, monotonic=time).run_pass()
+    with state.db.read() as tx:
+        assert tx.execute(select(artifacts)).all() == []
+        assert [item.subject for item in list_removals(tx, project).data] == [job_id]

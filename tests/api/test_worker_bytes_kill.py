@@ -25,9 +25,11 @@ DATA = os.urandom(24 << 20)
 SHA = sha256_of(DATA)
 
 
-@pytest.mark.parametrize("kind", ["folder", "bucket"])
+@pytest.mark.parametrize("kind", ["folder", "bucket", "sealed folder", "sealed bucket"])
 def test_promise_19_an_upload_survives_a_kill_of_the_server(sqlite_url: str, servers: Servers, tmp_path: Path, kind: str) -> None:
-    api = ApiProcess(sqlite_url, tmp_path, **(servers.s3.new_bucket().environment() if kind == "bucket" else {}))
+    is_sealed = kind.startswith("sealed")
+    sealing = {"TRAINYARD_ENCRYPT_AT_REST": "true", "TRAINYARD_MASTER_KEY": "m" * 40} if is_sealed else {}
+    api = ApiProcess(sqlite_url, tmp_path, **sealing, **(servers.s3.new_bucket().environment() if "bucket" in kind else {}))
     admin, worker = api.key(), api.key("worker")
     first = api.serve()
     try:
@@ -37,8 +39,8 @@ def test_promise_19_an_upload_survives_a_kill_of_the_server(sqlite_url: str, ser
         sent = 16 << 20
         with socket.create_connection(("127.0.0.1", api.port)) as connection:
             connection.sendall(head.encode() + DATA[:sent])
-            staged = tmp_path / "bytes" / "staging"
-            until(lambda: sum(path.stat().st_size for path in staged.iterdir()) > 1 << 20, within=20, what="bytes arrive")
+            staged = tmp_path / "bytes" / ("sealed-staging" if is_sealed else "staging")
+            until(lambda: sum(path.stat().st_size for path in staged.iterdir()) > 2 << 20, within=20, what="bytes arrive")
             first.kill9()
     finally:
         first.stop()

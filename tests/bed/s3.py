@@ -1,12 +1,14 @@
 """A private S3-compatible store: moto's server as a process of its own, on a loopback port."""
 
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx2
 from pydantic import SecretStr
 
+from core.artifacts.content import Contents
 from core.artifacts.s3_place import S3Place
 from core.artifacts.s3_store import S3Store
 from core.settings import ApiSettings
@@ -74,8 +76,8 @@ class S3Bucket:
         plain = {name: value.get_secret_value() if isinstance(value, SecretStr) else str(value) for name, value in values.items()}
         return {f"TRAINYARD_{name.upper()}": value for name, value in plain.items()}
 
-    def store(self, home: Path, *, reserve: float = 0.0, **changes: Any) -> S3Store:
-        return S3Store(S3Place.of(ApiSettings(**self.settings(**changes))), home, reserve=reserve)
+    def store(self, home: Path, *, reserve: float = 0.0, contents: Contents | None = None, **changes: Any) -> S3Store:
+        return S3Store(S3Place.of(ApiSettings(**self.settings(**changes))), home, reserve=reserve, contents=contents)
 
     def names(self) -> list[str]:
         """What lies in the bucket, below the service's prefix."""
@@ -84,4 +86,6 @@ class S3Bucket:
         return sorted(part.partition("</Key>")[0].removeprefix("yard/") for part in parts)
 
     def bytes_of(self, key: str) -> bytes:
-        return self.http.get(f"/{self.name}/yard/{key}").raise_for_status().content
+        place = S3Place.of(ApiSettings(**self.settings()))
+        url = place.signer.url("GET", place.key(key), at=datetime.now(UTC), lasts=timedelta(minutes=1))
+        return self.http.get(url).raise_for_status().content

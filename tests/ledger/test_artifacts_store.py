@@ -1,4 +1,4 @@
-"""Both stores, a folder and a bucket: uploads that resume, digests that decide, locks that exclude, objects that stay whole."""
+"""All stores, a folder and a bucket, plain and encrypting: uploads that resume, digests that decide, locks, objects that stay whole."""
 
 import errno
 import hashlib
@@ -12,28 +12,47 @@ from pathlib import Path
 import pytest
 
 from core.artifacts.s3_store import S3Store
+from core.artifacts.sealed_store import SealedStore
 from core.artifacts.staging import storage_errors
 from core.artifacts.store import FolderStore
 from core.artifacts.upload import UploadKey
+from core.db.engine import Database
 from core.errors import DigestMismatch, InvalidInput, StorageFull, UploadInProgress
+from tests.bed.databases import Databases
 from tests.bed.servers import Servers
+from tests.ledger.sealing import make_projects, opener_of, reopener
 
 DATA = os.urandom(3_000_000)
 SHA = hashlib.sha256(DATA).hexdigest()
 KEY = UploadKey("att_1", SHA)
 
 
-Store = FolderStore | S3Store
+Store = FolderStore | S3Store | SealedStore
 OpenStore = Callable[[], Store]
 
 
-@pytest.fixture(params=["folder", "bucket"])
-def open_store(request: pytest.FixtureRequest, servers: Servers, tmp_path: Path) -> OpenStore:
+@pytest.fixture(params=["folder", "bucket", "sealed folder", "sealed bucket"])
+def kind(request: pytest.FixtureRequest) -> str:
+    kind: str = request.param
+    return kind
+
+
+@pytest.fixture
+def keys_url(kind: str, databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The ledger with the keys of a store that encrypts; nothing for another."""
+    if not kind.startswith("sealed"):
+        return ""
+    url = databases.fresh_url("sqlite", tmp_path_factory.mktemp("ledger"))
+    db = Database(url)
+    make_projects(db, "att_1", "att_2")
+    db.dispose()
+    return url
+
+
+@pytest.fixture
+def open_store(kind: str, keys_url: str, servers: Servers, tmp_path: Path) -> OpenStore:
     """Opens one and the same store, as another process would."""
-    if request.param == "folder":
-        return lambda: FolderStore(tmp_path, reserve=0.0)
-    bucket = servers.s3.new_bucket()
-    return lambda: bucket.store(tmp_path)
+    return reopener(opener_of(kind.removeprefix("sealed "), servers, tmp_path), keys_url)
 
 
 @pytest.fixture
@@ -126,20 +145,20 @@ def test_a_latecomer_never_writes_into_a_finished_object(store: Store, open_stor
     assert b"".join(store.read(SHA, 0, len(DATA))) == DATA
 
 
-def test_promise_19_bytes_before_a_kill_are_where_the_next_request_goes_on(store: Store, tmp_path: Path) -> None:
+def test_promise_19_bytes_before_a_kill_are_where_the_next_request_goes_on(store: Store, keys_url: str, tmp_path: Path) -> None:
     script = """
 import os, signal, sys
 from pathlib import Path
-from core.artifacts.store import FolderStore
 from core.artifacts.upload import UploadKey
+from tests.ledger.sealing import folder_of, reopener
 data = Path(sys.argv[2]).read_bytes()
-with FolderStore(Path(sys.argv[1]), reserve=0.0).upload(UploadKey("att_1", sys.argv[3]), len(data)) as upload:
+with reopener(folder_of(Path(sys.argv[1])), sys.argv[4])().upload(UploadKey("att_1", sys.argv[3]), len(data)) as upload:
     upload.write(data[:2_000_000])
     os.kill(os.getpid(), signal.SIGKILL)
 """
     source = tmp_path / "source"
     source.write_bytes(DATA)
-    ended = subprocess.run([sys.executable, "-c", script, str(tmp_path), str(source), SHA], check=False)
+    ended = subprocess.run([sys.executable, "-c", script, str(tmp_path), str(source), SHA, keys_url], check=False)
     assert ended.returncode == -9
     offset = store.durable_offset(KEY)
     assert 0 <= offset <= 2_000_000
@@ -148,23 +167,26 @@ with FolderStore(Path(sys.argv[1]), reserve=0.0).upload(UploadKey("att_1", sys.a
 
 
 def test_a_disk_near_its_end_takes_no_upload(store: Store) -> None:
-    store.staging.reserve = 1.0
+    stores = (store.sealed, store.plain) if isinstance(store, SealedStore) else (store,)
+    for each in stores:
+        assert isinstance(each, FolderStore | S3Store)
+        each.staging.reserve = 1.0
     with pytest.raises(StorageFull), store.upload(KEY, len(DATA)):
         pass
     assert not store.has(SHA)
 
 
-def test_a_write_that_fails_leaves_the_upload_where_it_was(store: Store, tmp_path: Path) -> None:
+def test_a_write_that_fails_leaves_the_upload_where_it_was(store: Store, keys_url: str, tmp_path: Path) -> None:
     """A file size limit stops a real write in its middle, as a full disk does."""
     script = """
 import resource, sys
 from pathlib import Path
-from core.artifacts.store import FolderStore
 from core.artifacts.upload import UploadKey
 from core.errors import StorageFull
+from tests.ledger.sealing import folder_of, reopener
 data = Path(sys.argv[2]).read_bytes()
 resource.setrlimit(resource.RLIMIT_FSIZE, (1_500_000, 1_500_000))
-store = FolderStore(Path(sys.argv[1]), reserve=0.0)
+store = reopener(folder_of(Path(sys.argv[1])), sys.argv[4])()
 for chunk in (data[:1_000_000], data[1_000_000:]):
     try:
         with store.upload(UploadKey("att_1", sys.argv[3]), len(data)) as upload:
@@ -174,7 +196,7 @@ for chunk in (data[:1_000_000], data[1_000_000:]):
 """
     source = tmp_path / "source"
     source.write_bytes(DATA)
-    command = [sys.executable, "-c", script, str(tmp_path), str(source), SHA]
+    command = [sys.executable, "-c", script, str(tmp_path), str(source), SHA, keys_url]
     assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "full at 1000000\n"
     assert store.durable_offset(KEY) == 1_000_000
     send(store, KEY, DATA[1_000_000:], len(DATA))
@@ -197,7 +219,7 @@ def test_promise_21_only_digests_name_files(store: Store, name: str) -> None:
 
 
 def test_deleting_spares_what_was_stored_again_meanwhile(store: Store) -> None:
-    sha256 = store.put([b"some", b"thing"])
+    sha256 = store.put([b"some", b"thing"], owner="att_1")
     stored_at = time.time()
     assert not store.delete(sha256, older_than=stored_at - 10)
     assert b"".join(store.read(sha256, 0, 9)) == b"something"
@@ -211,7 +233,7 @@ def test_deleting_spares_what_was_stored_again_meanwhile(store: Store) -> None:
 
 
 def test_the_sweep_drops_old_uploads_and_names_old_objects(store: Store) -> None:
-    sha256 = store.put([b"kept"])
+    sha256 = store.put([b"kept"], owner="att_1")
     send(store, KEY, DATA[:10], len(DATA))
     now = time.time()
     assert list(store.sweep(older_than=now - 10)) == []

@@ -16,6 +16,7 @@ from trainyard.cli import (
     models,
     output,
     predict,
+    project,
     recipes,
     run,
     secrets,
@@ -59,5 +60,22 @@ def version(context: typer.Context, as_json: AsJson = False) -> None:
     print_json({"version": package_version()}) if as_json else typer.echo(package_version())
 
 
-for group in (up, submit, run, jobs, output, metrics, download, datasets, models, predict, recipes, workers, secrets, keys, doctor):
+for group in (
+    up,
+    submit,
+    run,
+    jobs,
+    output,
+    metrics,
+    download,
+    datasets,
+    models,
+    predict,
+    recipes,
+    workers,
+    secrets,
+    project,
+    keys,
+    doctor,
+):
     group.register(app)
