@@ -60,11 +60,10 @@ class World:
             tx.execute(update(workers).values(seen_until=workers.c.seen_until - seconds))
             tx.execute(text("UPDATE jobs SET available_at = available_at - :seconds"), {"seconds": seconds})
 
-    def node(self, name: str = "node-1", *, devices: int = 2, accelerator: str = "cpu") -> str:
+    def node(self, name: str = "node-1", *, devices: int = 2, accelerator: str = "cpu", isolation: str = "limits") -> str:
         infos = tuple(DeviceInfo(index=index, name="slot") for index in range(devices))
-        request = RegisterRequest.model_validate(
-            {"name": name, "protocol": 1, "version": "1", "accelerator": accelerator, "devices": infos}, strict=False
-        )
+        facts = {"name": name, "protocol": 1, "version": "1", "accelerator": accelerator, "devices": infos}
+        request = RegisterRequest.model_validate({**facts, "isolation": {"level": isolation}}, strict=False)
         with self.db.begin() as tx:
             return register(tx, request, ttl_seconds=LONG, now=self.now).worker_id
 
