@@ -91,6 +91,10 @@ class Evaluation(EvaluationKnobs):
     metric: Literal["accuracy", "top5", "macro_f1", "loss"] | None = Field(
         default=None, description="the validation metric that decides which weights are kept; null: accuracy"
     )
+    mirrored: bool = Field(
+        default=False,
+        description="answer with the mean over an image and its mirror image, when evaluating and in the package, at twice the cost",
+    )
 
 
 class ImageClassificationSpec(TrainedSpec):

@@ -61,6 +61,19 @@ def test_small_grey_images_of_any_size_become_logits(architecture: dict[str, Any
     assert isinstance(model.blocks, nn.Sequential)
 
 
+def test_a_mirrored_answer_is_the_mean_of_two_and_training_sees_one() -> None:
+    torch.manual_seed(0)
+    net = {"family": "resnet", "depth": 8, "width": 4, "num_channels": 3, "num_classes": 5}
+    plain = ImageClassifier(build(net), mean=[0.5] * 3, deviation=[0.2] * 3)
+    mirrored = ImageClassifier(plain.net, mean=[0.5] * 3, deviation=[0.2] * 3, mirrored=True)
+    images = torch.rand(3, 3, 9, 9)
+    plain.eval(), mirrored.eval()
+    assert torch.allclose(mirrored(images), (plain(images) + plain(images.flip(3))) / 2)
+    assert torch.allclose(mirrored(images), mirrored(images.flip(3)), atol=1e-6)
+    plain.train(), mirrored.train()
+    assert torch.equal(mirrored(images), plain(images))
+
+
 def test_small_images_are_not_shrunk_before_the_first_block() -> None:
     for architecture in SMALL[2:]:
         model = build({**architecture, "num_channels": 1, "num_classes": 5})

@@ -30,7 +30,7 @@ SPEC: dict[str, Any] = {
         **{"flip": True, "colour_jitter": 0.1, "randaugment": 1, "cutout": 2, "cutmix": 1.0, "mix_share": 0.5},
         "progressive": {"share": 0.3, "size": 0.5, "how": "resize"},
     },
-    "evaluation": {"metric": "macro_f1", "limit_rows": 10},
+    "evaluation": {"metric": "macro_f1", "limit_rows": 10, "mirrored": True},
 }
 TINT = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
 

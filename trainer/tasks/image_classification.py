@@ -65,6 +65,7 @@ class ImageClassification(ClassTask):
             "net": net,
             "mean": list(self.normalisation.mean),
             "deviation": list(self.normalisation.deviation),
+            **({"mirrored": True} if self.spec.evaluation.mirrored else {}),
         }
 
     def train_batch(self, rows: Rows, draw: Draw) -> Batch:
