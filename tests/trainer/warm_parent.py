@@ -27,7 +27,7 @@ def become_agent(request: dict[str, object]) -> None:
     os.environ.update(request["env"])  # type: ignore[call-overload]
     code = 1
     try:
-        code = agent.main(run_dir / "ranks.json", request["argv"], forks_ranks=True)  # type: ignore[arg-type]
+        code = agent.main(run_dir / "logs" / "ranks.json", request["argv"], forks_ranks=True)  # type: ignore[arg-type]
     finally:
         os._exit(code)
 
