@@ -178,6 +178,15 @@ class Stack(ServiceClient):
         until(lambda: pid not in [person.pid for person in everyone()], within=10, what=f"{part} {pid} is dead")
         return pid
 
+    def lose_node(self) -> None:
+        """As when its machine loses power: every process of the node is dead at once, and nobody has said goodbye."""
+        spared = {person.pid for person in family(self.api.pid, everyone())} | {self.api.pid, self.redis.process.pid}
+        lost = [person.pid for person in self._everyone_here() if person.pid not in spared]
+        for _ in range(2):  # a second round for what was being forked
+            for pid in lost:
+                _kill(pid)
+        until(lambda: not {person.pid for person in everyone()} & set(lost), within=10, what="the node is dead", explain=self.census)
+
     def restart(self, part: Literal["api", "redis", "postgres", "node"]) -> None:
         """Starts a part again, stopping it first where it runs, and waits until it answers."""
         if part == "postgres":

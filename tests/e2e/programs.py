@@ -41,6 +41,39 @@ import torch
 def build(hidden):
     return torch.nn.Sequential(torch.nn.Linear(3, hidden), torch.nn.Linear(hidden, 1))
 """
+# The same with checkpoints in a folder that it is told, of which the service is to take care. Waits in its first life.
+DDP_WITH_CHECKPOINTS = """
+import argparse, os, time
+import torch, torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--checkpoint-dir", default="/opt/ml/checkpoints")
+parser.add_argument("--model-dir", default=os.environ["SM_MODEL_DIR"])
+args = parser.parse_args()
+dist.init_process_group("gloo")
+torch.manual_seed(0)
+model = DistributedDataParallel(torch.nn.Linear(3, 1))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+newest, first = os.path.join(args.checkpoint_dir, "last.pt"), 0
+if os.path.exists(newest):
+    state = torch.load(newest)
+    model.load_state_dict(state["model"]); optimizer.load_state_dict(state["optimizer"]); first = state["step"] + 1
+for step in range(first, 6):
+    rows = torch.full((4, 3), float(step + 1) / 6) * (dist.get_rank() + 1)
+    loss = (model(rows) - 1).square().mean()
+    optimizer.zero_grad(); loss.backward(); optimizer.step()
+    if dist.get_rank() == 0:
+        print(f"step: {step} loss: {loss.item():.6f}", flush=True)
+        torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}, newest + ".part")
+        os.replace(newest + ".part", newest)
+    while first == 0 and step == 3 and not os.environ.get("NEVER_WAITS"):
+        time.sleep(0.05)
+if dist.get_rank() == 0:
+    torch.save(model.module.state_dict(), os.path.join(args.model_dir, "model.pth"))
+    open(os.path.join(args.model_dir, "first.txt"), "w").write(str(first))
+dist.barrier(); dist.destroy_process_group()
+"""
 # Saves through trainyard.run and waits in the middle of its first life, so that somebody can kill it there.
 RESUMING = """
 import json, os, time

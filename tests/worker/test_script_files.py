@@ -22,7 +22,7 @@ from worker.log_streams import masked
 from worker.materialise import CannotPrepare, Materialiser
 from worker.resume import ResumePoint
 from worker.script.code import place_code
-from worker.script.contract import Setting, arguments, encoded, environment, write_inputs
+from worker.script.contract import Setting, arguments, encoded, environment, in_place, write_inputs
 from worker.script.harvest import Harvest
 from worker.script.layout import ScriptDirs
 from worker.script.requirements import requirements_of
@@ -127,6 +127,18 @@ def test_hyperparameters_become_flags_as_sagemakers_toolkit_makes_them() -> None
 
 def setting(dirs: ScriptDirs, run_dir: RunDir, **changes: Any) -> Setting:
     return Setting(spec=script(**changes), job_id="job_1", dirs=dirs, run_dir=run_dir, device_kind="cpu", num_devices=2)
+
+
+def test_paths_of_a_container_mean_the_folders_of_the_run(tmp_path: Path) -> None:
+    dirs = ScriptDirs(tmp_path / "opt" / "ml")
+    given = script(
+        hyperparameters={"out": "/opt/ml/model", "base": "/opt/ml", "other": "/opt/mlx", "deep": ["/opt/ml/x"]},
+        args=["--to", "/opt/ml/output/data"],
+        env={"CHECKPOINTS": "/opt/ml/checkpoints"},
+    )
+    spec = in_place(given, dirs)
+    assert spec.hyperparameters == {"out": str(dirs.model), "base": str(dirs.root), "other": "/opt/mlx", "deep": ["/opt/ml/x"]}
+    assert (spec.args, spec.env) == (("--to", str(dirs.output_data)), {"CHECKPOINTS": str(dirs.checkpoints)})
 
 
 def test_the_contract_names_folders_that_exist(dirs: ScriptDirs, run_dir: RunDir, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ class ImageClassifier(nn.Module):
         planes = images if images.is_floating_point() else self.normalise(images)
         logits: torch.Tensor = self.net(planes)
         if self.mirrored and not self.training:
-            return (logits + self.net(planes.flip(3))) / 2
+            logits = (logits + self.net(planes.flip(3))) / 2
         return logits
 
     def normalise(self, images: torch.Tensor) -> torch.Tensor:

@@ -18,6 +18,7 @@ from core.spec import MAIN_CHANNEL
 from worker.launch_plan import DeviceKind
 from worker.script.layout import ScriptDirs
 
+CONTAINER = "/opt/ml"
 HOST, GROUP, INSTANCE, NETWORK = "algo-1", "homogeneousCluster", "local", "lo"
 
 
@@ -34,6 +35,22 @@ class Setting:
     channels: Mapping[str, Path] = field(default_factory=dict)  # where each dataset lies: a folder or a file
     resume_from: Path | None = None
     reporting: Mapping[str, str] = field(default_factory=dict)  # variables that lead to the tracking server
+
+
+def in_place(spec: ScriptSpec, dirs: ScriptDirs) -> ScriptSpec:
+    """Paths below ``/opt/ml`` in what the script is given, as it was written for a container: here they lie below the run directory."""
+
+    def placed(value: Any) -> Any:
+        is_inside = isinstance(value, str) and (value == CONTAINER or value.startswith(f"{CONTAINER}/"))
+        return f"{dirs.root}{value.removeprefix(CONTAINER)}" if is_inside else value
+
+    return spec.model_copy(
+        update={
+            "hyperparameters": {key: placed(value) for key, value in spec.hyperparameters.items()},
+            "args": tuple(placed(arg) for arg in spec.args),
+            "env": {name: placed(value) for name, value in spec.env.items()},
+        }
+    )
 
 
 def write_inputs(setting: Setting) -> None:

@@ -21,7 +21,7 @@ from worker.outcome import Outcome
 from worker.resume import ResumePoint
 from worker.script.code import place_code
 from worker.script.confine import Confinement, ScriptLimits, resume_folder
-from worker.script.contract import Setting, write_inputs
+from worker.script.contract import Setting, in_place, write_inputs
 from worker.script.disk import DiskGuard
 from worker.script.harvest import Gathered, Harvest
 from worker.script.launch import plan_script
@@ -115,7 +115,7 @@ class Script:
             resume_from = resume_folder(resume_from, self._run_dir, is_shared=self._node.offer.user is None)
         self._checkpoints.begin(point.step if point else None)
         self._setting = Setting(
-            spec=spec,
+            spec=in_place(spec, dirs),
             job_id=self._claim.job_id,
             dirs=dirs,
             run_dir=self._run_dir,
