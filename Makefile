@@ -5,6 +5,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 TEST ?=
+# Files of tests run beside each other, each in one process: most of them wait for servers and workers of their own.
+WORKERS ?= auto
+PARALLEL := -n $(WORKERS) --maxprocesses 4 --dist loadfile
 DATA ?=
 NAMES ?=
 QUICK := $(filter-out tests/e2e tests/faults,$(patsubst %/,%,$(wildcard tests/*/)))
@@ -30,17 +33,17 @@ format: setup ## formats the code and mends what the linter can mend
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-test: setup ## the whole suite, on real servers; TEST="-k word" narrows it
-	$(BIN)/pytest $(TEST)
+test: setup ## the whole suite, on real servers; TEST="-k word" narrows it, WORKERS=0 runs one test after another
+	$(BIN)/pytest $(PARALLEL) $(TEST)
 
 test-fast: setup ## the suite without end-to-end and fault tests
-	$(BIN)/pytest $(QUICK) $(TEST)
+	$(BIN)/pytest $(PARALLEL) $(QUICK) $(TEST)
 
 test-e2e: setup ## jobs from POST to download, on the embedded defaults and on PostgreSQL + Redis
-	$(BIN)/pytest tests/e2e $(TEST)
+	$(BIN)/pytest $(PARALLEL) tests/e2e $(TEST)
 
 test-faults: setup ## kills, freezes and outages in the middle of training
-	$(BIN)/pytest tests/faults $(TEST)
+	$(BIN)/pytest $(PARALLEL) tests/faults $(TEST)
 
 bench: setup ## measures the figures and writes bench/RESULTS.md
 	$(BIN)/python -m bench
