@@ -76,7 +76,7 @@ class Confinement:
             # Among one's own files, those of other programs would be open there; TMPDIR leads elsewhere.
             writable=(*map(str, self.writable), *_devices(), *(TEMPORARY if self.user is not None else ())),
             opened=tuple(str(path) for path in (*self._places(python, shown), *self.writable)),
-            listable=tuple(path for path in sys.path if path),  # Python looks there for modules by their names
+            listable=tuple(map(str, _modules())),  # Python looks there for modules by their names
             max_processes=self.limits.max_processes,
             max_file_bytes=self.limits.max_disk_bytes,
         )
@@ -133,6 +133,8 @@ class Confinement:
             *(name for name in named if name),
             *packages(),
         ]
+        # Of other environments that this one stands on. Other entries, such as the folder that we were started in, hold anything.
+        installed += [place for place in _modules() if place.name in ("site-packages", "dist-packages")]
         granted = [*self.limits.data_roots, *self.limits.readable, self.run_dir.root]
         return [*(Path(place) for place in installed), *granted, *(path.resolve() for path in shown)]
 
@@ -144,6 +146,11 @@ def resume_folder(folder: Path, run_dir: RunDir, *, is_shared: bool) -> Path:
     place = run_dir.root / "resume" / folder.name
     shutil.copytree(folder, place, copy_function=os.link)  # the same bytes under another name
     return place
+
+
+def _modules() -> list[Path]:
+    """Where this interpreter finds modules, other environments that it stands on included."""
+    return [Path(place).absolute() for place in sys.path if place]
 
 
 def _is_open(path: Path) -> bool:
