@@ -224,6 +224,8 @@ def read_model(path: Path, model: type[Model], *, root: Path | None = None) -> M
 def read_complete_lines(path: Path, offset: int, max_bytes: int = 1 << 20, *, root: Path | None = None) -> tuple[list[bytes], int]:
     """Whole lines from ``offset`` on, and the offset behind the last newline. A torn last line waits for the next call.
 
+    One of more than ``max_bytes`` is passed over, so that it holds nothing up; what is left of it comes as a line.
+
     ``root``: below it, others may have put links in the way; by default the file's own folder.
     """
     try:
@@ -233,4 +235,6 @@ def read_complete_lines(path: Path, offset: int, max_bytes: int = 1 << 20, *, ro
     except FileNotFoundError:
         return [], offset
     end = chunk.rfind(b"\n") + 1
+    if not end and len(chunk) == max_bytes:
+        return [], offset + max_bytes
     return chunk[:end].splitlines(), offset + end

@@ -4,7 +4,6 @@
 hold an entry by the lock file ``.K.use`` beside it while they make or read it, see ``worker/cache_use.py``.
 """
 
-import fcntl
 import logging
 import os
 import shutil
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from core.file_locks import try_lock
 from core.manifest import ManifestError, read_manifest
 from worker.verified import read_record
 
@@ -121,9 +121,4 @@ def _log(entry: Path) -> Path:
 def _unused(lock: Path) -> Iterator[bool]:
     """Whether nobody reads or makes the entry; while entered, nobody begins to."""
     with lock.open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+        yield try_lock(file.fileno())

@@ -4,10 +4,10 @@ Beside an entry ``K`` lies ``.K.use``: share-locked by everyone who reads the en
 ``trainer/data/cache.py`` does the same for prepared data; ``worker/cache_pruning.py`` removes what nobody uses.
 """
 
-import fcntl
 import os
-from contextlib import suppress
 from pathlib import Path
+
+from core.file_locks import open_locked
 
 
 class CacheUse:
@@ -22,14 +22,7 @@ class CacheUse:
             os.utime(self._held[folder])
             return
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = folder.with_name(f".{folder.name}.use")
-        while True:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-            fcntl.flock(descriptor, fcntl.LOCK_SH)
-            with suppress(FileNotFoundError):
-                if path.stat().st_ino == os.fstat(descriptor).st_ino:
-                    break
-            os.close(descriptor)
+        descriptor = open_locked(folder.with_name(f".{folder.name}.use"), shared=True)
         os.utime(descriptor)
         self._held[folder] = descriptor
 

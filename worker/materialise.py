@@ -1,6 +1,5 @@
 """Puts what a spec refers to on this node: datasets and base models, in a cache that concurrent jobs share."""
 
-import fcntl
 import shutil
 import sys
 import threading
@@ -8,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from core.file_locks import try_lock
 from core.manifest import Manifest, ManifestError, ManifestFile, content_key, seal, sha256_of, verify
 from core.spec import BuiltinDataset, Dataset, JobSpec, PathDataset, PathModel
 from core.states import Reason
@@ -141,7 +141,7 @@ class Materialiser:
         self._uses.hold(folder)
         pause = threading.Event()
         with folder.with_name(f".{folder.name}.lock").open("wb") as file:
-            while not _try_lock(file.fileno()):
+            while not try_lock(file.fileno()):
                 self._check()
                 pause.wait(LOCK_PAUSE_SECONDS)
             yield
@@ -152,14 +152,6 @@ def _take(part: Path, entry: Path) -> None:
     protect(part)
     part.rename(entry)
     is_verified(entry, lambda: True)
-
-
-def _try_lock(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _is_as_listed(folder: Path, files: Iterable[ManifestFile]) -> bool:

@@ -9,8 +9,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import BinaryIO
 
+from core.file_locks import open_locked
 from core.run_dir import RunDir
 
 
@@ -80,7 +80,9 @@ class NodeDir:
     def announced(self, job_id: str, attempt: int) -> Iterator[None]:
         """While entered, everybody on this node sees that a supervisor of the job lives; ``kill -9`` ends that too."""
         path = self.running / f"{job_id}.{attempt}"
-        with _open_locked(path) as file:
+        # Before it is locked it may be taken for a dead supervisor's and removed.
+        with open(open_locked(path), "r+b") as file:
+            file.truncate(0)
             file.write(str(os.getpid()).encode())
             file.flush()
             try:
@@ -129,17 +131,6 @@ def _newest_change(folder: Path) -> float:
         return max((path.stat().st_mtime for path in (folder, *folder.iterdir())), default=0.0)
     except FileNotFoundError:
         return time.time()
-
-
-def _open_locked(path: Path) -> BinaryIO:
-    """The file, created and locked. Before it is locked it may be taken for a dead supervisor's and removed: then once more."""
-    while True:
-        file = path.open("wb")
-        fcntl.flock(file, fcntl.LOCK_EX)
-        with suppress(FileNotFoundError):
-            if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
-                return file
-        file.close()
 
 
 def _is_locked(path: Path) -> bool:

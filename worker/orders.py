@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from core.settings import WorkerSettings
 from core.wire.worker import Claim
 from worker.confinement.offer import Offer
+from worker.script.confine import ScriptLimits
 
 
 class NodeFacts(BaseModel):
@@ -21,10 +22,8 @@ class NodeFacts(BaseModel):
     is_warm: bool
     data_roots: tuple[Path, ...]
     wheels_dir: Path | None = None
-    offer: Offer = Offer()
-    script_max_processes: int = 4096
-    script_max_disk_bytes: int = 100 << 30
-    script_readable: tuple[Path, ...] = ()
+    offer: Offer
+    script_limits: ScriptLimits
     stop_grace_seconds: float
     fence_grace_seconds: float
     stall_seconds: float
@@ -33,9 +32,7 @@ class NodeFacts(BaseModel):
     environ: dict[str, str]
 
     @classmethod
-    def of(
-        cls, settings: WorkerSettings, *, device_kind: Literal["cpu", "cuda"], environ: dict[str, str], offer: Offer | None = None
-    ) -> "NodeFacts":
+    def of(cls, settings: WorkerSettings, *, device_kind: Literal["cpu", "cuda"], environ: dict[str, str], offer: Offer) -> "NodeFacts":
         """``environ`` is the operator's environment without our own variables; ``offer`` what was found to hold scripts."""
         return cls(
             api_url=settings.api_url,
@@ -44,10 +41,12 @@ class NodeFacts(BaseModel):
             is_warm=settings.launch == "warm",
             data_roots=settings.data_roots,
             wheels_dir=settings.wheels_dir.absolute() if settings.wheels_dir else None,
-            offer=offer or Offer(),
-            script_max_processes=settings.script_max_processes,
-            script_max_disk_bytes=settings.script_max_disk_bytes,
-            script_readable=settings.script_readable,
+            offer=offer,
+            script_limits=ScriptLimits(
+                max_processes=settings.script_max_processes,
+                max_disk_bytes=settings.script_max_disk_bytes,
+                readable=(*settings.data_roots, *settings.script_readable),
+            ),
             stop_grace_seconds=settings.stop_grace_seconds,
             fence_grace_seconds=settings.fence_grace_seconds,
             stall_seconds=settings.stall_seconds,

@@ -13,7 +13,8 @@ from core.states import DatasetState
 
 _IS_UNREADY = dataset_versions.c.state != DatasetState.READY
 # Its steps may mend what is wrong with the rows of an invalid version.
-MAY_BE_MENDED = and_(jobs.c.recipe == PREPARATION, dataset_versions.c.state == DatasetState.INVALID, dataset_versions.c.num_files > 0)
+_IS_SPOILT = and_(dataset_versions.c.state == DatasetState.INVALID, dataset_versions.c.num_files > 0)
+MAY_BE_MENDED = and_(jobs.c.recipe == PREPARATION, _IS_SPOILT)
 _HOLDS_BACK = or_(dataset_versions.c.id.is_(None), and_(_IS_UNREADY, ~MAY_BE_MENDED))
 # A version that is gone or invalid holds its job back too, until ``fail_waiting`` ends that. A validation reads what is not ready yet.
 DATA_IS_READY: ColumnElement[bool] = or_(
@@ -50,9 +51,12 @@ def awaited_by(tx: Connection, job_ids: Collection[str]) -> Mapping[str, str]:
     return {job_id: _words(rows) for job_id, rows in found.items()}
 
 
-def awaited_of(tx: Connection, version_ids: Collection[str]) -> str | None:
-    """Which of these versions a job that reads them would wait for, in words."""
-    rows = tx.execute(_UNREADY.where(dataset_versions.c.id.in_(version_ids))).all() if version_ids else []
+def awaited_of(tx: Connection, recipe: str, version_ids: Collection[str]) -> str | None:
+    """Which of these versions a job of this recipe that reads them would wait for, in words."""
+    query = _UNREADY.where(dataset_versions.c.id.in_(version_ids))
+    if recipe == PREPARATION:
+        query = query.where(~_IS_SPOILT)
+    rows = tx.execute(query).all() if version_ids else []
     return _words(rows) if rows else None
 
 

@@ -16,7 +16,7 @@ _AT_ONCE = datetime.fromtimestamp(0, UTC)
 
 def waiting_for(tx: Connection, spec: JobSpec, reads: Collection[Reads]) -> str:
     """In words, with the datasets that it reads and the workers as they are at this moment."""
-    awaited = awaited_of(tx, [read.version_id for read in reads])
+    awaited = awaited_of(tx, spec.recipe, [read.version_id for read in reads])
     if awaited is not None:
         return awaited
     need = Need(spec.resources.devices_per_node, spec.resources.accelerator, _AT_ONCE, isolation_of(spec))

@@ -67,6 +67,14 @@ def test_a_preparation_that_is_cancelled_takes_those_along_who_wait_for_it(pushe
     assert failed["failure"]["message"] == "the dataset birds@2 is invalid: its preparation was cancelled"
 
 
+def test_a_dry_run_of_a_preparation_does_not_wait_for_what_it_is_to_mend(pusher: Pusher) -> None:
+    pusher.validate(valid=False)
+    spec = {"recipe": "dataset-preparation", "dataset": "birds@1", "data": {"steps": [{"do": "drop_duplicates"}]}}
+    answer = pusher.http.post("/v1/jobs/validate", json=spec)
+    assert answer.status_code == 200, answer.text
+    assert "worker" in answer.json()["waiting_for"]
+
+
 def test_files_that_nobody_has_closed_are_waited_for_by_nobody(pusher: Pusher) -> None:
     pusher.put("a.png")
     refused = pusher.http.post("/v1/jobs", json={**TRAIN, "dataset": "birds@2"})

@@ -9,7 +9,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, Self
@@ -51,6 +51,7 @@ class Stack(ServiceClient):
         api_env: Mapping[str, str] | None = None,
         node_env: Mapping[str, str] | None = None,
         node_user: int | None = None,
+        node_sees: Sequence[Path] = (),
     ) -> None:
         self.kind = kind
         self.lease_seconds = lease_seconds
@@ -93,7 +94,7 @@ class Stack(ServiceClient):
         if node_user is not None:
             self.node_dir.mkdir()
             os.chown(self.node_dir, node_user, node_user)
-            seen = (sys.prefix, sys.base_prefix, str(ROOT), str(self.node_dir))
+            seen = (sys.prefix, sys.base_prefix, str(ROOT), str(self.node_dir), *map(str, node_sees))
             self.node.argv[1:1] = ["-m", "tests.bed.as_user", str(node_user), *seen, "--", sys.executable]
 
     def __enter__(self) -> Self:

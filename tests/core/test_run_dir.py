@@ -111,3 +111,14 @@ def test_the_folders_are_for_their_owner_alone(run_dir: RunDir) -> None:
 
 def test_the_exceptions_of_a_trainer_lead_to_failures() -> None:
     assert {EFFECTS[reason].budget for reason in REASON_OF_EXCEPTION.values()} <= {Budget.USER, Budget.INFRASTRUCTURE}
+
+
+def test_a_line_that_is_longer_than_a_look_holds_nothing_up(tmp_path: Path) -> None:
+    path = tmp_path / "lines"
+    path.write_bytes(b"a\n" + b"x" * 25 + b"\nb\n")
+    found, offset = [], 0
+    for _ in range(5):
+        lines, offset = read_complete_lines(path, offset, 10)
+        found += lines
+    assert (found[0], found[-1], offset) == (b"a", b"b", 30)
+    assert read_complete_lines(path, offset, 10) == ([], 30)

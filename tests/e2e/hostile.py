@@ -31,6 +31,22 @@ report["user"] = os.getuid()
 pathlib.Path("report.json").write_text(json.dumps(report))
 """
 
+# Its own data, which others read as well, and a place that the operator has opened.
+SPOILS_DATA = """
+import json, os, pathlib
+def tried(work):
+    try:
+        return repr(work())
+    except Exception as error:
+        return type(error).__name__
+report = {}
+for name in (os.environ["SM_CHANNEL_TRAINING"], pathlib.Path("opened.txt").read_text()):
+    file = pathlib.Path(name, "rows.csv")
+    attempts = (file.read_text, lambda: file.write_text("x"), lambda: file.chmod(0o666), file.unlink, lambda: (file.parent / "new").touch())
+    report[name] = [tried(work) for work in attempts]
+pathlib.Path("report.json").write_text(json.dumps(list(report.values())))
+"""
+
 FORK_BOMB = """
 import os, time
 while True:

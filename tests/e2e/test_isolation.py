@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,14 +33,27 @@ def level(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def stack(servers: Servers, databases: Databases, level: str) -> Iterator[Stack]:
+def opened(servers: Servers) -> Path:
+    """A data root with a dataset, and beside it a place that scripts may read."""
+    folder = servers.new_folder("opened")
+    for name in ("data", "models"):
+        (folder / name).mkdir()
+        (folder / name / "rows.csv").write_text(name)
+    folder.chmod(0o755)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def stack(servers: Servers, databases: Databases, level: str, opened: Path) -> Iterator[Stack]:
     node_env = {
+        "TRAINYARD_DATA_ROOTS": json.dumps([str(opened / "data")]),
+        "TRAINYARD_SCRIPT_READABLE": json.dumps([str(opened / "models")]),
         "TRAINYARD_SCRIPT_USER": "71000",
         "TRAINYARD_SCRIPT_MAX_PROCESSES": str(MAX_PROCESSES),
         "TRAINYARD_SCRIPT_MAX_DISK_BYTES": str(MAX_DISK_BYTES),
     }
     user = ORDINARY_USER if level == "confined" and "strict" in LEVELS else None
-    stack = Stack(servers, databases, kind="cluster", node_env=node_env, node_user=user)
+    stack = Stack(servers, databases, kind="cluster", node_env=node_env, node_user=user, node_sees=[opened])
     with stack:
         yield stack
 
@@ -103,6 +117,27 @@ def test_a_script_reads_writes_and_kills_nothing_of_others(stack: Stack, level: 
     assert report["locks"] == "/dev/null"
     assert (71_000 <= report["user"] < 72_000) is (level == "strict")
     assert not list(stack.home.rglob("planted"))
+
+
+def test_data_and_what_the_operator_opened_can_be_read_and_not_touched(stack: Stack, opened: Path) -> None:
+    wanted = spec(hostile.SPOILS_DATA, files={"opened.txt": str(opened / "models")}, dataset={"path": str(opened / "data")})
+    assert report_of(stack, succeeded(stack, wanted)) == [["'data'", *["PermissionError"] * 4], ["'models'", *["PermissionError"] * 4]]
+    assert sorted(path.name for path in opened.rglob("*")) == ["data", "models", "rows.csv", "rows.csv"]
+
+
+def test_what_a_killed_supervisor_leaves_is_closed_to_the_next(stack: Stack) -> None:
+    first = stack.submit(spec(hostile.DEAF, files={"private.txt": KEPT_FROM_ALL}))
+    until(lambda: stack.pids("rank", job=first), within=SECONDS, what="it runs", explain=stack.logs)
+    stack.kill("supervisor", job=first)
+    stack.post(f"/v1/jobs/{first}/cancel")
+    assert stack.wait_terminal(first, seconds=SECONDS)["state"] == "cancelled"
+    stack.expect_no_survivors(first, seconds=10)
+    left = stack.node_dir / "jobs" / first / "a1" / "opt" / "ml" / "code"
+    targets = {"files": [str(left / "private.txt")], "folders": [str(left)], "pids": [], "door": "/nowhere"}
+    report = report_of(stack, succeeded(stack, spec(hostile.SPY, files={"targets.json": json.dumps(targets)})))
+    assert set(report["files"].values()) <= REFUSED
+    assert set(report["written"].values()) <= REFUSED
+    assert KEPT_FROM_ALL not in json.dumps(report)
 
 
 def test_what_a_script_leaves_is_closed_to_the_next(stack: Stack) -> None:

@@ -2,14 +2,16 @@
 
 import json
 import os
+import pwd
 import subprocess
 import sys
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
 from worker.confinement import landlock
-from worker.confinement.accounts import Account, open_to_all
+from worker.confinement.accounts import Account, NoFreeUser, open_to_all
 from worker.confinement.offer import Offer
 from worker.processes import fork
 from worker.script.disk import DiskGuard, disk_bytes
@@ -161,13 +163,29 @@ def test_what_is_on_the_disk_is_counted_and_holes_are_not(tmp_path: Path) -> Non
     assert 1 << 20 <= disk_bytes(tmp_path) < 2 << 20
 
 
+@pytest.mark.parametrize("taken", [True, False], ids=["by a process", "by a name"])
+def test_nobody_elses_number_is_ever_taken(taken: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All processes of a number are killed in the end."""
+    monkeypatch.setattr("worker.confinement.accounts.NUM_USERS", 1)
+    first = pwd.getpwnam("nobody").pw_uid
+    if taken:
+        first = os.getuid() if not IS_ROOT else USER + 900
+    stranger = subprocess.Popen(["sleep", "60"], **({"user": first} if IS_ROOT and taken else {}))
+    try:
+        with pytest.raises(NoFreeUser):
+            Account.take(first)
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
 def test_the_guard_says_what_was_exceeded_and_calls_once(tmp_path: Path) -> None:
-    called = []
-    guard = DiskGuard([tmp_path], 1 << 20, user=lambda: None, exceeded=lambda: called.append(guard.overrun))
+    called: SimpleQueue[str | None] = SimpleQueue()
+    guard = DiskGuard([tmp_path], 1 << 20, user=lambda: None, exceeded=lambda: called.put(guard.overrun))
     assert guard.look() is None
     (tmp_path / "full").write_bytes(os.urandom(2 << 20))
     assert "TRAINYARD_SCRIPT_MAX_DISK_BYTES" in str(guard.look())
     guard.start()
-    guard.join(30)
+    assert called.get(timeout=30) == guard.look()
     guard.stop()
-    assert called == [guard.look()]
+    assert called.empty()

@@ -61,7 +61,7 @@ class Site:
         key = served.key(Scope.WORKER)
         settings = WorkerSettings(api_url=f"http://127.0.0.1:{proxy.port}", worker_token=SecretStr(key), work_dir=root)
         self.api = NodeApi(settings.api_url, key)
-        facts = NodeFacts.of(settings, device_kind="cpu", environ={})
+        facts = NodeFacts.of(settings, device_kind="cpu", environ={}, offer=Offer())
         self.finder = JobFinder(self.api, self.launcher, self.dir, inventory, facts)
         self.loop = self.new_loop(inventory)
 

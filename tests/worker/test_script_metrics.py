@@ -154,6 +154,21 @@ def test_what_the_script_reports_itself_is_taken_over_once(run_dir: RunDir) -> N
     assert metrics.last_values() == {"loss": 0.5}
 
 
+def test_nothing_that_is_reported_is_lost_at_the_end_or_beside_nonsense(run_dir: RunDir) -> None:
+    """More than one look takes, a line without an end that fills one, and progress that is none."""
+    metrics = ScriptMetrics(run_dir, ScriptDirs.of(run_dir), [])
+    run_dir.reports.mkdir()
+    lines = [json.dumps({"seq": step, "step": step, "at": 1.0, "values": {"loss": 1 / step}}) for step in range(1, 30_000)]
+    told = "\n".join([*lines[:10], "x" * (3 << 20), *lines[10:], ""])
+    assert len("\n".join(lines)) > 2 << 20
+    (run_dir.reports / "metrics.jsonl").write_text(told)
+    (run_dir.reports / "progress.json").write_text("no progress")
+    metrics.gather(is_over=True)
+    kept = run_dir.metrics.read_text().splitlines()
+    assert [line for line in kept if line.startswith("{")] == lines
+    assert len(kept) <= len(lines) + 1, "the end of the long one"
+
+
 def test_links_in_the_place_of_reports_lead_nowhere(run_dir: RunDir, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text('{"seq": 1, "step": 1, "at": 1.0, "values": {"loss": 7}}\n')

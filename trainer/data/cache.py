@@ -6,17 +6,17 @@ touched longest ago goes first. A folder is built beside its place, sealed, and 
 never taken for an entry.
 """
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from core.file_locks import open_locked, try_lock
 from core.manifest import ManifestError, read_manifest, seal, sha256_of
 from trainer.errors import PeerLost
 from trainer.signs_of_life import signs_of_life
@@ -127,15 +127,8 @@ def _ensure(run: Run, folder: Path, key: dict[str, Any], build: Callable[[Path],
 
 
 def _use(folder: Path) -> None:
-    """Keeps the entry from being removed while this process lives. Waits for one who is removing it, lock and all: then once more."""
-    path = folder.with_name(f".{folder.name}.use")
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
-        with suppress(FileNotFoundError):
-            if path.stat().st_ino == os.fstat(descriptor).st_ino:
-                break
-        os.close(descriptor)
+    """Keeps the entry from being removed while this process lives. Waits for one who is removing it."""
+    descriptor = open_locked(folder.with_name(f".{folder.name}.use"), shared=True)
     os.utime(descriptor)
     _IN_USE.append(descriptor)
 
@@ -145,15 +138,7 @@ def _alone(run: Run, folder: Path) -> Iterator[None]:
     """One builder at a time; whoever waits is not hung, for the kernel frees the lock of one that dies."""
     with folder.with_name(f".{folder.name}.lock").open("ab") as file:
         pause = threading.Event()
-        while not _try_lock(file.fileno()):
+        while not try_lock(file.fileno()):
             run.report.progress()
             pause.wait(POLL_SECONDS)
         yield
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

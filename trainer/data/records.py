@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.data.findings import Findings
-from trainer.data.text_lines import TextLines, sound_text
+from trainer.data.text_lines import sound_lines, sound_text
 
 Record = tuple[int, Mapping[str, Any]]
 PARQUET_ROWS = 4096
@@ -16,24 +16,18 @@ PARQUET_ROWS = 4096
 
 def read_json_lines(path: Path, name: str, findings: Findings) -> Iterator[Record]:
     """One object a line; a line that is none is a bad row."""
-    if not sound_text(path, name, findings):
-        return
-    with path.open("rb") as file:
-        lines = TextLines(file)
-        for row, line in enumerate(lines, 1):
-            broken = lines.take_damage()
-            if broken is not None:
-                findings.bad_row(broken, file=name, row=row)
-            elif line.strip():
-                try:
-                    record = json.loads(line)
-                except (ValueError, RecursionError) as error:
-                    findings.bad_row(f"it is not JSON: {error}", file=name, row=row)
-                    continue
-                if isinstance(record, dict):
-                    yield row, record
-                else:
-                    findings.bad_row(f"it is {_kind(record)}, not an object", file=name, row=row)
+    for row, line in sound_lines(path, name, findings):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            findings.bad_row(f"it is not JSON: {error}", file=name, row=row)
+            continue
+        if isinstance(record, dict):
+            yield row, record
+        else:
+            findings.bad_row(f"it is {_kind(record)}, not an object", file=name, row=row)
 
 
 def read_json(path: Path, name: str, findings: Findings) -> Iterator[Record]:

@@ -40,6 +40,20 @@ class TextLines:
         self._damage = f"byte {offset + error.start} (0x{line[error.start]:02x}) is not UTF-8{_guess(line, error.start)}"
 
 
+def sound_lines(path: Path, name: str, findings: Findings) -> Iterator[tuple[int, str]]:
+    """Each line with its end and its number from 1. One that is not UTF-8 is a bad row; a file that is no such text is a fatal finding."""
+    if not sound_text(path, name, findings):
+        return
+    with path.open("rb") as file:
+        lines = TextLines(file)
+        for number, line in enumerate(lines, 1):
+            damage = lines.take_damage()
+            if damage is None:
+                yield number, line
+            else:
+                findings.bad_row(damage, file=name, row=number)
+
+
 def _guess(line: bytes, position: int) -> str:
     """Text of old Windows programs reads as cp1252, with a letter where UTF-8 sees a broken byte."""
     try:

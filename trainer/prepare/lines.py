@@ -13,7 +13,7 @@ from trainer.data.findings import Findings
 from trainer.data.layout import find_parts
 from trainer.data.tagged import COLUMNS, DOCUMENT
 from trainer.data.text.columns import PLAIN
-from trainer.data.text_lines import TextLines, sound_text
+from trainer.data.text_lines import sound_lines
 from trainer.prepare.frame import Frame, Parts
 from trainer.prepare.spooling import Places, Spool, Tick
 
@@ -47,11 +47,11 @@ def read_lines(root: Path, findings: Findings, *, scratch: Path, tick: Tick) -> 
             names.append(_name(path, root))
             document += 1
             was_blank = False
-            for row, line in _lines(path, names[-1], findings):
+            for row, line in sound_lines(path, names[-1], findings):
                 is_blank = not line.strip()
                 document += was_blank and not is_blank and not are_files
                 was_blank = is_blank
-                rows.add({TEXT: line, OF_DOCUMENT: document})
+                rows.add({TEXT: line.removesuffix("\n").removesuffix("\r"), OF_DOCUMENT: document})
                 places.add(names[-1], row)
                 parts.append(part)
     return Frame(_LINES, parts, rows.reader()), places, _told(by_part, names if are_files else None)
@@ -70,20 +70,6 @@ def _placed(by_part: dict[str, list[Path]]) -> Iterator[tuple[str | None, Path]]
 
 def _name(path: Path, root: Path) -> str:
     return path.name if path == root else path.relative_to(root).as_posix()
-
-
-def _lines(path: Path, name: str, findings: Findings) -> Iterator[tuple[int, str]]:
-    """Without their ends, with their numbers from 1."""
-    if not sound_text(path, name, findings):
-        return
-    with path.open("rb") as file:
-        lines = TextLines(file)
-        for number, line in enumerate(lines, 1):
-            damage = lines.take_damage()
-            if damage is not None:
-                findings.bad_row(damage, file=name, row=number)
-            else:
-                yield number, line.removesuffix("\n").removesuffix("\r")
 
 
 def read_columns(root: Path, findings: Findings, *, scratch: Path, tick: Tick) -> tuple[Frame, Places, Documents]:
@@ -114,7 +100,7 @@ def _sentences(path: Path, name: str, findings: Findings) -> Iterator[tuple[int,
     """(first line, whether a document begins with it, (word, columns between, tag) of each line)."""
     begins, first = False, 0
     cells: Cells = []
-    for row, line in _lines(path, name, findings):
+    for row, line in sound_lines(path, name, findings):
         columns = [cell.strip() for cell in (line.split("\t") if "\t" in line else line.split())]
         if line.strip() and columns[0] != DOCUMENT:
             if len(columns) < 2 or not columns[0] or not columns[-1]:

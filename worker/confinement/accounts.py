@@ -5,11 +5,14 @@ Everything that such a user owned is taken back afterwards, so that the next scr
 
 import contextlib
 import os
+import pwd
 import shutil
 import socket
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from worker.confinement.walls import num_tasks
 
 NUM_USERS = 256
 SHARED_FOLDERS = (Path("/tmp"), Path("/var/tmp"), Path("/dev/shm"))
@@ -28,7 +31,10 @@ class Account:
 
     @classmethod
     def take(cls, first: int) -> "Account":
-        """The first number from ``first`` on that no script of this machine has."""
+        """The first number from ``first`` on that neither a script of this machine has nor anybody else.
+
+        All that runs under it will be killed: what runs already, in a container perhaps, makes it another's.
+        """
         for number in range(first, first + NUM_USERS):
             claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             try:
@@ -36,8 +42,10 @@ class Account:
             except OSError:
                 claim.close()
                 continue
-            return cls(number, claim)
-        raise NoFreeUser(f"all users from {first} to {first + NUM_USERS - 1} run scripts")
+            if not _is_known(number) and num_tasks(number) == 0:
+                return cls(number, claim)
+            claim.close()
+        raise NoFreeUser(f"all users from {first} to {first + NUM_USERS - 1} run something, or are somebody")
 
     def give(self, paths: Iterable[Path]) -> None:
         """Makes these files, and folders with all that is in them, the user's own. Links are given, not followed."""
@@ -57,6 +65,14 @@ class Account:
 
     def close(self) -> None:
         self._claim.close()
+
+
+def _is_known(number: int) -> bool:
+    try:
+        pwd.getpwuid(number)
+    except KeyError:
+        return False
+    return True
 
 
 def left_by(user: int) -> list[Path]:

@@ -15,7 +15,7 @@ from typing import Literal
 from worker.confinement import landlock, mounts
 from worker.processes import fork
 
-Level = Literal["none", "limits", "confined", "strict"]
+Level = Literal["limits", "confined", "strict"]
 NO_USER = 0
 
 
@@ -74,7 +74,7 @@ def examine(user: int, folder: Path, needed: Sequence[Path]) -> Offer:
 
 def _fenced(canary: Path) -> str:
     landlock.restrict(readable=("/usr",), writable=())
-    return "a file that was not listed could be read" if os.access("/usr", os.R_OK) and _reads(canary) else ""
+    return "a file that was not listed could be read" if _reads(canary) else ""
 
 
 def _as_user(user: int, canary: Path, needed: Sequence[Path]) -> str:

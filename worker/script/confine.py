@@ -31,10 +31,9 @@ TEMPORARY = ("/tmp", "/var/tmp")
 class ScriptLimits:
     """What a node's operator grants each script."""
 
-    max_processes: int = 4096
-    max_disk_bytes: int = 100 << 30
-    data_roots: tuple[Path, ...] = ()
-    readable: tuple[Path, ...] = ()  # further places, as a folder of models
+    max_processes: int  # and threads
+    max_disk_bytes: int
+    readable: tuple[Path, ...] = ()  # beside what a job names: the operator's data roots, and folders of models, say
 
 
 @dataclass(slots=True)
@@ -135,7 +134,7 @@ class Confinement:
         ]
         # Of other environments that this one stands on. Other entries, such as the folder that we were started in, hold anything.
         installed += [place for place in _modules() if place.name in ("site-packages", "dist-packages")]
-        granted = [*self.limits.data_roots, *self.limits.readable, self.run_dir.root]
+        granted = [*self.limits.readable, self.run_dir.root]
         return [*(Path(place) for place in installed), *granted, *(path.resolve() for path in shown)]
 
 

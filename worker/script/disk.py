@@ -48,10 +48,6 @@ class DiskGuard:
         if self._is_started:
             self._thread.join()
 
-    def join(self, timeout: float) -> None:
-        """Waits until it has found something."""
-        self._thread.join(timeout)
-
     def check(self) -> None:
         self._thread.check()
 

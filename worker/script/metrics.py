@@ -74,17 +74,28 @@ class ScriptMetrics:
 
     def _take_reports(self) -> None:
         """What the script has written through ``trainyard.run``, into our own files: it may not write there."""
+        while self._take_lines() and self._is_over:
+            pass  # what is still there is the rest
         reports = self._run_dir.reports
         try:
-            lines, self._told_offset = read_complete_lines(reports / "metrics.jsonl", self._told_offset, root=reports)
             told = read_model(reports / "progress.json", ProgressFile, root=reports)
-        except (OSError, ValidationError):
-            return  # torn at this moment, or something else was put in its place
-        if lines:
-            self._append([line for line in lines if len(line) <= MAX_LINE_BYTES])
+        except (OSError, ValidationError):  # something else was put in its place
+            return
         if told is not None and told != self._told:
             self._told = told
             self._write_progress(told)
+
+    def _take_lines(self) -> bool:
+        """Whether there were any to take over."""
+        reports = self._run_dir.reports
+        try:
+            lines, end = read_complete_lines(reports / "metrics.jsonl", self._told_offset, root=reports)
+        except OSError:
+            return False
+        self._told_offset, has_some = end, end > self._told_offset
+        if lines:
+            self._append([line for line in lines if len(line) <= MAX_LINE_BYTES])
+        return has_some
 
     def _write_progress(self, progress: ProgressFile) -> None:
         write_atomically(self._run_dir.progress, progress, durable=False)

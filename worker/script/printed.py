@@ -12,7 +12,6 @@ from worker.materialise import CannotPrepare
 from worker.script.event_files import Scalars
 
 MAX_LINE_BYTES = 2000
-MAX_READ_BYTES = 1 << 20
 STEP = "step"
 
 
@@ -32,12 +31,9 @@ class PrintedMetrics:
         if not found:
             return []
         try:
-            lines, end = read_complete_lines(found[-1], self._offset, MAX_READ_BYTES, root=self._logs)
+            lines, self._offset = read_complete_lines(found[-1], self._offset, root=self._logs)
         except OSError:  # the script has put something else in its place
             return []
-        if end == self._offset and found[-1].stat().st_size - end >= MAX_READ_BYTES:
-            end += MAX_READ_BYTES  # of one endless line
-        self._offset = end
         return [scalars for line in lines if len(line) <= MAX_LINE_BYTES for scalars in self._parse(line, now)]
 
     def _parse(self, line: bytes, now: float) -> list[Scalars]:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -46,26 +46,20 @@ class ScriptNode:
     device_kind: DeviceKind
     environ: Mapping[str, str]
     node_dir: NodeDir
-    offer: Offer = field(default_factory=Offer)
-    limits: ScriptLimits = field(default_factory=ScriptLimits)
+    offer: Offer
+    limits: ScriptLimits
     shutdown_timeout: timedelta
     wheels_dir: Path | None = None
     earlier: Sequence[RunDir] = ()  # of the job's attempts before, the newest first
 
     @classmethod
     def of(cls, facts: NodeFacts, node_dir: NodeDir, *, earlier: Sequence[RunDir]) -> "ScriptNode":
-        limits = ScriptLimits(
-            max_processes=facts.script_max_processes,
-            max_disk_bytes=facts.script_max_disk_bytes,
-            data_roots=facts.data_roots,
-            readable=facts.script_readable,
-        )
         return cls(
             device_kind=facts.device_kind,
             environ=facts.environ,
             node_dir=node_dir,
             offer=facts.offer,
-            limits=limits,
+            limits=facts.script_limits,
             wheels_dir=facts.wheels_dir,
             shutdown_timeout=timedelta(seconds=facts.stop_grace_seconds),
             earlier=earlier,

@@ -15,7 +15,7 @@ from trainer.data.layout import find_parts
 from trainer.data.leaks import drop_or_report_leaks
 from trainer.data.splits import Splits, make_splits
 from trainer.data.table import READERS, Table, listed, read_table
-from trainer.data.text_lines import TextLines, sound_text
+from trainer.data.text_lines import sound_lines
 
 TEXT_NAMES = ("text", "sentence", "content", "review", "document", "body")
 LABEL_NAMES = ("label", "labels", "class", "target", "category", "sentiment")
@@ -121,15 +121,9 @@ def _read_lines(root: Path, parts: dict[str, list[Path]], findings: Findings) ->
 
 def _lines(path: Path, name: str, findings: Findings) -> Iterator[tuple[int, str]]:
     """Those that are not blank, with their numbers from 1."""
-    if not sound_text(path, name, findings):
-        return
-    with path.open("rb") as file:
-        lines = TextLines(file)
-        for number, line in enumerate(lines, 1):
-            if damage := lines.take_damage():
-                findings.bad_row(damage, file=name, row=number)
-            elif text := line.strip():
-                yield number, text
+    for number, line in sound_lines(path, name, findings):
+        if text := line.strip():
+            yield number, text
 
 
 def find_texts(table: Table, text: str | None, pair: str | None, findings: Findings) -> tuple[str, str | None]:
