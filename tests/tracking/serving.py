@@ -56,6 +56,7 @@ class Attempt:
         finally:
             server.shutdown()
             thread.join()
+            server.reports.close()
             server.server_close()
             tracker.close()
 

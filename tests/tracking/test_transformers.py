@@ -58,4 +58,15 @@ def test_values_that_were_not_logged_anew_are_not_told_again(attempt: Attempt) -
     for step, loss in ((5, "0.5"), (10, "0.5"), (15, "0.25")):
         metrics = [{"name": "loss", "value": loss}, {"name": "current_step", "value": str(step)}, {"name": "total_steps", "value": "20"}]
         attempt.ask("POST", "/kubeflow/status", {"trainerStatus": {"progressPercentage": step * 5, "metrics": metrics}})
+    attempt.process.stop()
     assert attempt.series("loss") == [(5, 0.5), (15, 0.25)]
+
+
+def test_what_mlflow_tells_after_the_hook_is_told_once(attempt: Attempt) -> None:
+    """Its client sends from a thread of its own, which may come late."""
+    metrics = [{"name": "loss", "value": "0.5"}, {"name": "epoch", "value": "1"}]
+    attempt.ask("POST", "/kubeflow/status", {"trainerStatus": {"progressPercentage": 5, "metrics": metrics}})
+    assert attempt.log_metric("loss", 0.5, step=2)[0] == 200
+    attempt.process.stop()
+    assert attempt.series("loss") == [(2, 0.5)]
+    assert attempt.series("epoch") == [(5, 1.0)]

@@ -23,11 +23,12 @@ def wait_for_ever() -> None:
 
 
 def leave_when_asked() -> None:
-    def leave(*_: object) -> None:
-        tell("asked", "")
-        os._exit(143)
-
-    signal.signal(signal.SIGTERM, leave)
+    """Ready from the moment when it says so: a handler would miss a signal that comes just before the wait begins."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    tell("ready", str(os.getpid()))
+    signal.sigwait({signal.SIGTERM})
+    tell("asked", "")
+    os._exit(143)
 
 
 def become_daemon() -> None:
@@ -47,10 +48,8 @@ if ACTION == "print":
     print(f"this is rank {RANK}", flush=True)
     tell("env", "\n".join(f"{name}={value}" for name, value in os.environ.items()))
 elif ACTION == "stay":
-    leave_when_asked()
     print("up \N{CHECK MARK}")  # not flushed: it must be in the log all the same
-    tell("ready", str(os.getpid()))
-    wait_for_ever()
+    leave_when_asked()
 elif ACTION in ("ignore", "orphan"):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -61,8 +60,6 @@ elif ACTION in ("daemon", "daemon and stay"):
         become_daemon()
     if ACTION == "daemon and stay":
         leave_when_asked()
-        tell("ready", str(os.getpid()))
-        wait_for_ever()
 elif RANK == 1:
     tell("ready", str(os.getpid()))
     if ACTION == "raise":

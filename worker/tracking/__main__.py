@@ -41,6 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     write_atomically(folder.port, PortFile(port=server.server_port, pid=os.getpid()), durable=False)
     signal.sigwait(ending)
     server.shutdown()
+    server.reports.close()
     tracker.close()
     return 0
 
