@@ -19,9 +19,9 @@ from trainer.state import Run
 from trainer.stop import StopFlag
 from trainer.tasks import new_task
 
-PAIRS = 3
+RUNS = 3
 NUM_STEPS, SAVE_EVERY = 60, 10
-LEAST_STEPS = 5  # before the first step that counts
+NUM_QUIET = 4  # of the steps between two checkpoints
 # 25 million parameters: 8 layers of width 512; AdamW triples what is written.
 LARGE: dict[str, Any] = {
     **GPT,
@@ -31,31 +31,37 @@ LARGE: dict[str, Any] = {
 
 
 def checkpoints(place: Place) -> Iterator[Figure]:
-    """Seconds that one checkpoint adds, from runs with one every 10 steps and runs with none, in turn; over the 60 s between two.
+    """Seconds that one checkpoint adds to the steps after it, over the 60 s between two; from runs with one every 10 steps.
 
-    ``added``: by how much the steps between the first and the last took longer, divided by the number of checkpoints begun in
-    between: the stall, and what writing
-    takes from the ranks' cores. The other number is what the training thread itself stood still
-    for, by the engine's own metric.
+    Two runs of the same spec differ by more than a checkpoint costs, so each run is its own measure: by how much the steps until
+    the next checkpoint took longer than as many of its quiet ones, those when the checkpoint had long been written. The stall,
+    and what writing takes from the ranks' cores, are both in it. The last number is what the training thread itself stood
+    still for, by the engine's own metric.
     """
-    added, stalls, share = [], [], []
-    for _ in range(PAIRS):
-        without, with_saves = (place.run({**LARGE, "checkpoints": knobs}) for knobs in (NEVER, {**NEVER, "every_steps": SAVE_EVERY}))
-        num_saves = (NUM_STEPS - 1) // SAVE_EVERY  # that of the last step ends after what is measured
-        seconds = _seconds(with_saves) - _seconds(without)
-        added.append(seconds / num_saves)
-        share.append(100 * seconds / num_saves / 60)
-        stalls += with_saves.series("checkpoint_stall_seconds")
-        num_parameters = with_saves.config()["num_parameters"]
-        place.forget(without, with_saves)
+    added, stalls = [], []
+    for _ in range(RUNS):
+        attempt = place.run({**LARGE, "checkpoints": {**NEVER, "every_steps": SAVE_EVERY}})
+        added += seconds_added(attempt)
+        stalls += attempt.series("checkpoint_stall_seconds")
+        num_parameters = attempt.config()["num_parameters"]
+        place.forget(attempt)
+    share = [100 * seconds / 60 for seconds in added]
     what = f"checkpoint a minute, GPT of {num_parameters / 1e6:.1f} M parameters, 2 ranks"
-    seen = f"{spread(share)} % (each adds {spread(added)} s; the training thread stands still for {spread(stalls, 3)} s)"
-    yield Figure(what, seen, "under 2 %", statistics.median(share) < 2)
+    seen = f"mean {statistics.mean(share):.2f} %; {spread(share)} (each adds {spread(added)} s; "
+    seen += f"the training thread stands still for {spread(stalls, 3)} s)"
+    yield Figure(what, seen, "under 2 %", statistics.mean(share) < 2)
 
 
-def _seconds(attempt: Attempt) -> float:
-    points = [point for point in attempt.points() if "loss" in point["values"] and point["step"] >= LEAST_STEPS]
-    return float(points[-1]["at"] - points[0]["at"])
+def seconds_added(attempt: Attempt) -> list[float]:
+    """For each checkpoint but the last. RuntimeError when one was still being written in the steps that pass for quiet ones."""
+    ended = {point["step"]: point["at"] for point in attempt.points() if "loss" in point["values"]}
+    took = {step: ended[step] - ended[step - 1] for step in range(SAVE_EVERY + 1, NUM_STEPS + 1)}
+    windows = [[took[start + n] for n in range(1, SAVE_EVERY + 1)] for start in range(SAVE_EVERY, NUM_STEPS, SAVE_EVERY)]
+    quiet = statistics.median(seconds for window in windows for seconds in window[-NUM_QUIET:])
+    last = NUM_STEPS - SAVE_EVERY
+    if attempt.run_dir.checkpoint(last).stat().st_mtime > ended[last + SAVE_EVERY - NUM_QUIET]:
+        raise RuntimeError(f"a checkpoint takes more than {SAVE_EVERY - NUM_QUIET} steps to write; none are left to compare with")
+    return [sum(window) - SAVE_EVERY * quiet for window in windows]
 
 
 def gauges(place: Place) -> Iterator[Figure]:
