@@ -5,7 +5,7 @@ import sys
 
 from bench import report
 
-NAMES = ("submit", "reads", "metrics", "upload", "download", "encrypted", "claims", "first_step", "api_process")
+NAMES = ("submit", "reads", "metrics", "upload", "download", "large", "encrypted", "claims", "first_step", "api_process")
 
 
 def main(names: list[str]) -> None:
