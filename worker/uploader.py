@@ -14,6 +14,7 @@ from worker.api_client import ApiRefused, ApiUnreachable, AttemptApi
 from worker.patience import GaveUp, Patience
 
 CHUNK = 1 << 20
+OPEN_AT_ONCE = 256  # of 1,024 that Linux allows a process by default
 # Larger objects are asked for before they are sent: the store may have them, or a part of them.
 ASK_FIRST_BYTES = 1 << 20
 # With the longest pauses between: somebody has about ten minutes to make space.
@@ -29,23 +30,20 @@ class StoreIsFull(Exception):
 
 
 class OpenFiles:
-    """The files of a manifest, all open: what is unlinked meanwhile stays readable. FileNotFoundError when one is gone already."""
+    """The files of a manifest, all open: what is unlinked meanwhile stays readable. FileNotFoundError when one is gone already.
+
+    A process may only have so many open: of a package of thousands of images the later ones are opened when their turn comes.
+    """
 
     def __init__(self, root: Path, manifest: Manifest) -> None:
         self._root = root
-        self._manifest = manifest
+        self._now, self._later = manifest.files[:OPEN_AT_ONCE], manifest.files[OPEN_AT_ONCE:]
         self._stack = ExitStack()
         self._files: list[tuple[ManifestFile, BinaryIO]] = []
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            try:
-                for entry in self._manifest.files:
-                    self._files.append((entry, stack.enter_context(open_inside(self._root, self._root / entry.path))))
-            except FileNotFoundError:
-                raise
-            except OSError as error:
-                raise FileChanged(str(error)) from error
+            self._files = [(entry, stack.enter_context(self._open(entry))) for entry in self._now]
             self._stack = stack.pop_all()
         return self
 
@@ -53,7 +51,18 @@ class OpenFiles:
         self._stack.close()
 
     def __iter__(self) -> Iterator[tuple[ManifestFile, BinaryIO]]:
-        return iter(self._files)
+        yield from self._files
+        for entry in self._later:
+            with self._open(entry) as file:
+                yield entry, file
+
+    def _open(self, entry: ManifestFile) -> BinaryIO:
+        try:
+            return open_inside(self._root, self._root / entry.path)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise FileChanged(str(error)) from error
 
 
 class Uploader:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from tests.bed.waiting import until
 from tests.worker.leased import LeasedAttempt
 from worker.checkpoint_shipper import CheckpointShipper
 from worker.patience import GaveUp
-from worker.uploader import FileChanged, OpenFiles, Uploader
+from worker.uploader import OPEN_AT_ONCE, FileChanged, OpenFiles, Uploader
 
 MIB = 1 << 20
 
@@ -95,6 +96,23 @@ def test_an_upload_can_be_broken_off(attempt: LeasedAttempt) -> None:
     manifest = sealed(attempt.run_dir.artifacts, model=b"data")
     with OpenFiles(attempt.run_dir.artifacts, manifest) as files, pytest.raises(GaveUp):
         Uploader(attempt.api, attempt.patience, stopped).upload(files)
+
+
+@pytest.fixture
+def few_more_open_files() -> Iterator[int]:
+    """How many files this process may open beside those that it has."""
+    before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    num_more = OPEN_AT_ONCE + 50
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + num_more, most))
+    yield num_more
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before, most))
+
+
+def test_a_package_may_have_more_files_than_a_process_may_open(attempt: LeasedAttempt, few_more_open_files: int) -> None:
+    manifest = sealed(attempt.run_dir.artifacts, **{f"{n}.txt": str(n).encode() for n in range(few_more_open_files)})
+    with OpenFiles(attempt.run_dir.artifacts, manifest) as files:
+        Uploader(attempt.api, attempt.patience, threading.Event()).upload(files)
+    attempt.api.add_artifacts(ArtifactsRequest(manifest=manifest))
 
 
 def test_a_checkpoint_pruned_while_it_is_uploaded_arrives_whole(attempt: LeasedAttempt) -> None:
