@@ -92,6 +92,10 @@ class DatasetCalls(Calls):
         response = self._transport.answer(Call(method="GET", path=f"{_url(name, version)}/profile"))
         return _PROFILE.validate_json(response.content)
 
+    def dataset_report(self, name: str, version: VersionLike = LATEST) -> bytes:
+        """The same as a page of HTML, which runs no script and loads nothing. NotFound until the validation has ended."""
+        return self._transport.answer(Call(method="GET", path=f"{_url(name, version)}/report")).content
+
     def dataset_files(self, name: str, version: VersionLike = LATEST) -> Iterator[DatasetFile]:
         """In path order."""
         after: str | None = None

@@ -8,6 +8,11 @@ import httpx2
 from tests.api.serving import Client, Json, Node, Served
 from tests.api.shipping import sha256_of
 
+PROFILE: Json = {
+    **{"format": "csv", "task": None, "is_task_told": False, "num_rows": 2, "splits": {"all": 2}},
+    **{"num_files": 2, "num_bytes": 6, "num_findings": 0},
+}
+
 
 class Pusher:
     """One project's datasets; ``node`` ends what it claims as told."""
@@ -51,7 +56,7 @@ class Pusher:
         assert claim is not None
         lease = {"Authorization": f"Bearer {claim['lease_token']}"}
         url = f"/v1/worker/attempts/{claim['attempt_id']}"
-        left = {"profile.json": json.dumps({"valid": valid, **profile}).encode(), "report.html": report.encode()}
+        left = {"profile.json": json.dumps({**PROFILE, "valid": valid, **profile}).encode(), "report.html": report.encode()}
         for data in left.values():
             node.put(f"{url}/blobs/{sha256_of(data)}", params={"offset": 0, "size": len(data)}, content=data, headers=lease)
         assert node.say(claim, "artifacts", manifest={"files": self.listed(left)}).status_code == 200

@@ -56,7 +56,8 @@ def validating(served: Served, **profile: object) -> Iterator[None]:
 def test_a_folder_is_pushed_validated_shown_downloaded_and_deleted(
     trainyard: Terminal, served: Served, folder: Path, tmp_path: Path
 ) -> None:
-    with validating(served):
+    labels = {"column": None, "num_labels": 2, "counts": {"train": {"cat": 1, "dog": 1}, "test": {"cat": 0, "dog": 2}}}
+    with validating(served, splits={"train": 1, "test": 1}, labels=labels):
         pushed = trainyard.json("dataset", "push", str(folder), "--task", "image-classification")
     assert (pushed["dataset"], pushed["number"], pushed["state"], pushed["num_files"]) == ("My-birds--2", 1, "ready", 2)
     assert pushed["profile"]["valid"]
@@ -64,7 +65,13 @@ def test_a_folder_is_pushed_validated_shown_downloaded_and_deleted(
     assert "My-birds--2" in trainyard("dataset", "list")
     assert trainyard.json("dataset", "list")[0]["latest"] == 1
     assert "ready" in trainyard("dataset", "show", "My-birds--2")
-    assert "2 files, 6 B" in trainyard("dataset", "show", "My-birds--2@1")
+    shown = trainyard("dataset", "show", "My-birds--2@1")
+    assert "2 files, 6 B" in shown
+    assert "2 rows (train 1, test 1)\n" in shown
+    assert "2 labels: dog 3, cat 1" in shown
+    page = tmp_path / "page.html"
+    assert str(page) in trainyard("dataset", "report", "My-birds--2", str(page))
+    assert page.read_text() == "<p>fine</p>"
     out = tmp_path / "out"
     assert trainyard.json("dataset", "download", "My-birds--2", str(out))["version"] == 1
     assert {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*.png")} == {
@@ -84,7 +91,7 @@ def test_an_invalid_dataset_is_explained_and_ends_with_1(trainyard: Terminal, se
     rows = tmp_path / "rows.csv"
     rows.write_bytes(b"a,b\n1\n")
     findings = [{"file": "rows.csv", "row": 2, "column": None, "message": "[red]1 cell, not 2"}]
-    with validating(served, valid=False, findings=findings, num_findings=7, warnings=["few rows"]):
+    with validating(served, valid=False, findings=findings, num_findings=7, warnings=[{"code": "tiny_class", "message": "few rows"}]):
         said = trainyard("dataset", "push", str(rows), code=1)
     assert "rows@1  invalid" in said
     assert "rows.csv:2: [red]1 cell, not 2" in said

@@ -11,13 +11,13 @@ from core.states import DatasetState
 from core.wire.datasets import Dataset, DatasetVersion
 from trainyard.cli.bars import shown_downloads, shown_push, tell_downloaded
 from trainyard.cli.exits import FAILED, OK
+from trainyard.cli.profiles import show_profile
 from trainyard.cli.session import AsJson, console, print_json, print_table, session_of
 from trainyard.cli.words import ago, size
 from trainyard.client import Client
 from trainyard.datasets import LATEST, VersionLike, local_files
 from trainyard.errors import BadInput, NotFound
 
-SHOWN_FINDINGS = 20
 _STYLES = {DatasetState.READY: "green", DatasetState.INVALID: "red", DatasetState.VALIDATING: "cyan"}
 
 dataset = typer.Typer(help="Push datasets, and look after them.", no_args_is_help=True, rich_markup_mode=None)
@@ -72,7 +72,7 @@ def show(context: typer.Context, name: Reference, as_json: AsJson = False) -> No
         print_json({**one.model_dump(mode="json"), "profile": profile})
         return
     _show_version(one)
-    _show_findings(profile)
+    show_profile(profile)
 
 
 @dataset.command()
@@ -90,6 +90,22 @@ def download(
         with shown_downloads() as advance:
             paths = client.download_dataset(stem, target, version=number, on_bytes=advance)
     tell_downloaded({"dataset": stem, "version": number}, target, paths, as_json=as_json)
+
+
+@dataset.command()
+def report(
+    context: typer.Context,
+    name: Reference,
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="By default NAME-VERSION.html.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Save what the validation found as a page with plots, which any browser opens."""
+    stem, version = parse_reference(name)
+    with session_of(context).client() as client:
+        number = client.dataset_version(stem, version).number
+        target = file or Path(f"{stem}-{number}.html")
+        target.write_bytes(client.dataset_report(stem, number))
+    print_json({"dataset": stem, "version": number, "file": str(target)}) if as_json else console().print(f"{name}: {target}")
 
 
 @dataset.command()
@@ -153,7 +169,7 @@ def _follow(client: Client, version: DatasetVersion, *, no_wait: bool, as_json: 
         print_json({**version.model_dump(mode="json"), "profile": profile})
     else:
         _show_version(version)
-        _show_findings(profile)
+        show_profile(profile)
     raise typer.Exit(FAILED if version.state is DatasetState.INVALID else OK)
 
 
@@ -181,22 +197,6 @@ def _show_version(version: DatasetVersion) -> None:
     if version.message:
         line.append(f"  {version.message}")
     console().print(line)
-
-
-def _show_findings(profile: dict[str, Any] | None) -> None:
-    if profile is None:
-        return
-    out = console()
-    findings = [finding for finding in profile.get("findings", []) if isinstance(finding, dict)]
-    for finding in findings[:SHOWN_FINDINGS]:
-        place = ":".join(str(finding[key]) for key in ("file", "row", "column") if finding.get(key) is not None)
-        out.print(Text(f"  {place}: {finding.get('message', '')}", style="red"))
-    num_findings = profile.get("num_findings", len(findings))
-    if isinstance(num_findings, int) and num_findings > len(findings[:SHOWN_FINDINGS]):
-        out.print(f"  and {num_findings - len(findings[:SHOWN_FINDINGS])} more")
-    for warning in profile.get("warnings", []):
-        words = warning.get("message", warning) if isinstance(warning, dict) else warning
-        out.print(Text(f"  {words}", style="yellow"))
 
 
 def _state(version: DatasetVersion) -> Text:
