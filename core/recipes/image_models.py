@@ -74,6 +74,14 @@ class ResNet(ImageModel):
         return self
 
 
+class ResNet9(ImageModel):
+    """Page 2018 ("How to train your ResNet"): three stages that pool and widen, for small images; fast, and good with few of them."""
+
+    family: Literal["resnet9"]
+    width: int = Field(default=64, ge=4, le=256, description="channels of the first layer; the last has eight times as many")
+    dropout: float = Field(default=0.0, ge=0, lt=1, description=DROPOUT)
+
+
 class VisionTransformer(ImageModel):
     """Dosovitskiy et al. 2020 (arXiv:2010.11929); depth 12, width 768, 12 heads and patch 16 are ViT-B/16."""
 
@@ -99,6 +107,7 @@ Model = Annotated[
     | Annotated[Vgg, Tag("<vgg>")]
     | Annotated[GoogLeNet, Tag("<googlenet>")]
     | Annotated[ResNet, Tag("<resnet>")]
+    | Annotated[ResNet9, Tag("<resnet9>")]
     | Annotated[VisionTransformer, Tag("<vit>")],
-    by_family("alexnet", "vgg", "googlenet", "resnet", "vit", default="resnet"),
+    by_family("alexnet", "vgg", "googlenet", "resnet", "resnet9", "vit", default="resnet"),
 ]

@@ -108,8 +108,8 @@ def test_a_family_says_which_knobs_a_model_has() -> None:
         assert parse_spec(spec.model_dump_json()) == spec
         return spec.model.family
 
-    named = [family(family=name) for name in ("alexnet", "vgg", "googlenet", "resnet", "vit")]
-    assert named == ["alexnet", "vgg", "googlenet", "resnet", "vit"]
+    named = [family(family=name) for name in ("alexnet", "vgg", "googlenet", "resnet", "resnet9", "vit")]
+    assert named == ["alexnet", "vgg", "googlenet", "resnet", "resnet9", "vit"]
     assert family(depth=50) == "resnet"
 
 

@@ -21,6 +21,7 @@ SMALL: list[dict[str, Any]] = [
     {"family": "resnet", "depth": 18, "width": 8},
     {"family": "resnet", "depth": 50, "width": 8},
     {"family": "resnet", "depth": 8},
+    {"family": "resnet9", "width": 4},
 ]
 
 
@@ -49,6 +50,12 @@ def test_a_network_has_as_many_parameters_as_everybodys(architecture: dict[str, 
 
     assert sum(parameter.numel() for parameter in model.parameters()) == num_parameters
     assert logits.shape == (2, 1000)
+
+
+def test_the_network_of_nine_layers_has_as_many_parameters_as_pages_for_cifar10() -> None:
+    with torch.device("meta"):
+        model = build({"family": "resnet9", "num_channels": 3, "num_classes": 10})
+    assert sum(parameter.numel() for parameter in model.parameters()) == 6_573_120
 
 
 @pytest.mark.parametrize("architecture", SMALL, ids=lambda value: f"{value['family']}-{value.get('depth', '')}")

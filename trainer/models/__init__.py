@@ -14,6 +14,7 @@ FAMILIES: dict[str, str] = {
     "vgg": "trainer.models.vgg:Vgg",
     "googlenet": "trainer.models.googlenet:GoogLeNet",
     "resnet": "trainer.models.resnet:ResNet",
+    "resnet9": "trainer.models.resnet9:ResNet9",
     "vit": "trainer.models.vit:VisionTransformer",
     "encoder-classifier": "trainer.models.encoder:EncoderClassifier",
     "encoder-tagger": "trainer.models.encoder:EncoderTagger",

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from core.recipes.image_classification import ImageClassificationSpec
-from core.recipes.image_models import VisionTransformer
+from core.recipes.image_models import ResNet9, VisionTransformer
 from trainer.data.findings import Findings
 from trainer.data.folder import ImageFolder
 from trainer.data.image_feed import ImageFeed, images_near
@@ -58,7 +58,7 @@ class ImageClassification(ClassTask):
             net |= {"patch": patch, "image_size": [height, width]}
             if height % patch or width % patch:
                 raise InvalidData([f"model.patch {patch} does not divide the sides of images of {height} x {width} pixels"])
-        else:
+        elif not isinstance(model, ResNet9):
             net["stem"] = stem_for(model.stem, height, width)
         return {
             "family": "image-classifier",
