@@ -93,9 +93,10 @@ class RankFailure(BaseModel):
 
 
 class RanksFile(BaseModel):
-    """``ranks.json``: written by the agent when ranks failed."""
+    """``ranks.json``: written by the agent when ranks failed, or when all of them left with code 0 after it was told to stop them."""
 
     failures: tuple[RankFailure, ...]
+    left_in_order: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,22 +40,24 @@ def main(ranks_file: Path, arguments: Sequence[str], *, forks_ranks: bool = Fals
     os.environ[AGENT_PID] = str(os.getpid())  # why: how the ranks know whose child they must be
     # multiprocessing closes a child's sys.stdin and the descriptor with it: the rank would let go of its devices.
     sys.stdin = None
-    record_failures(ranks_file)
+    stopped = record_failures(ranks_file)
     try:
         torchrun([*(FORKED_RANKS if forks_ranks else ()), *arguments])
     except ChildFailedError as error:
         log.error("%s", error)
         return 1
     except SignalException as error:
+        if stopped and set(exit_codes(stopped[-1]).values()) == {0}:
+            write_ranks(ranks_file, [], left_in_order=True)
         return 128 + int(error.sigval)
     return 0
 
 
-def record_failures(ranks_file: Path) -> None:
+def record_failures(ranks_file: Path) -> list[PContext]:
     """Has ``ranks_file`` written at the moment when torchrun, having found a failed rank, begins to stop the others.
 
     torchrun itself keeps one failure of forked ranks, of others also those that it caused. Which rank was dead before it
-    laid hands on any is known at this moment only.
+    laid hands on any is known at this moment only. The answer grows by the ranks that torchrun has stopped, or seen end.
     """
     stop_ranks = PContext.close
     done: list[PContext] = []
@@ -64,10 +66,11 @@ def record_failures(ranks_file: Path) -> None:
         if self not in done:
             done.append(self)
             if failures := failures_so_far(self):
-                write_failures(ranks_file, failures)
+                write_ranks(ranks_file, failures)
         stop_ranks(self, *args, **kwargs)  # type: ignore[arg-type]
 
     PContext.close = close  # type: ignore[method-assign]
+    return done
 
 
 def failures_so_far(ranks: PContext) -> list[Failure]:
@@ -80,11 +83,11 @@ def failures_so_far(ranks: PContext) -> list[Failure]:
     return sorted(failures, key=lambda failure: failure["at"])
 
 
-def write_failures(ranks_file: Path, failures: list[Failure]) -> None:
+def write_ranks(ranks_file: Path, failures: list[Failure], *, left_in_order: bool = False) -> None:
     """Replaced in one step and made durable, like every file of a run directory."""
     temporary = ranks_file.with_name(f".{ranks_file.name}.{os.getpid()}")
     with temporary.open("w") as file:
-        json.dump({"failures": failures}, file)
+        json.dump({"failures": failures, "left_in_order": left_in_order}, file)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(ranks_file)

@@ -15,6 +15,7 @@ from core.wire.base import Page
 from core.wire.jobs import Artifact, Attempt, Checkpoint, Event, Job, JobMetrics, LogPage, LogStream, Recipe, ValidationReport
 from core.wire.keys import ApiKey, CreatedKey, CreateKeyRequest, Scope
 from core.wire.worker import Worker
+from trainyard.archive import ArchiveKind, download_archive
 from trainyard.calls import PAGE
 from trainyard.datasets import DatasetCalls
 from trainyard.downloads import Advance, download_all, remote_artifact
@@ -206,6 +207,18 @@ class Client(DatasetCalls, ModelCalls, PredictCalls, ProjectCalls, ScriptCalls):
         """
         files = [remote_artifact(artifact) for artifact in self.artifacts(job_id)]
         return download_all(self._transport, files, Path(folder), on_bytes)
+
+    def download_archive(
+        self, job_id: str, path: str | Path, *, format: ArchiveKind = "tar", on_bytes: Advance | None = None
+    ) -> list[Artifact]:
+        """The job's artifacts as the one file ``path``, each of them verified; what is in it.
+
+        It cannot be resumed: one that breaks off begins anew, and nothing lies at ``path`` before it is whole.
+        """
+        artifacts = list(self.artifacts(job_id))
+        if artifacts:
+            download_archive(self._transport, artifacts, Path(path), format, on_bytes)
+        return artifacts
 
     # The service
 

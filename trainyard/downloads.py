@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from io import BufferedRandom
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import quote
 
 import httpx2
@@ -33,7 +34,16 @@ class RemoteFile:
     url: str
 
 
-Advance = Callable[[RemoteFile, int], None]
+class Coming(Protocol):
+    """What is on its way, as far as a bar needs to know: ``path`` is its name, ``size`` that of the whole."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def size(self) -> int: ...
+
+
+Advance = Callable[[Coming, int], None]
 
 
 def remote_artifact(artifact: Artifact) -> RemoteFile:
@@ -50,7 +60,7 @@ class Download:
 
     @property
     def part(self) -> Path:
-        return self.target.with_name(f".{_short(self.target.name)}.{self.file.sha256[:12]}.part")
+        return self.target.with_name(f".{short_name(self.target.name)}.{self.file.sha256[:12]}.part")
 
     @property
     def is_done(self) -> bool:
@@ -180,7 +190,7 @@ def _receive(transport: Transport, download: Download, part: _Part, tell: Advanc
         part.restart()
 
 
-def _short(name: str) -> str:
+def short_name(name: str) -> str:
     """So many of its characters that a name made from it is not too long for a disk."""
     return name.encode()[:200].decode(errors="ignore")
 

@@ -106,10 +106,15 @@ def save_checkpoint(path: str | os.PathLike[str], *, step: int) -> None:
 
 def stop_requested() -> bool:
     """Whether the service asks this run to end: save a checkpoint and leave. The first call takes over SIGTERM, in the main thread."""
-    if not _state["listens"] and threading.current_thread() is threading.main_thread():
+    is_main = threading.current_thread() is threading.main_thread()
+    if not _state["listens"] and is_main:
         signal.signal(signal.SIGTERM, _note_stop)
         _state["listens"] = True
-    return _stop.is_set() or Path(_given("STOP_FILE") or _root() / "stop.json").exists()
+    if not _stop.is_set() and Path(_given("STOP_FILE") or _root() / "stop.json").exists():
+        _stop.set()
+        if is_main:
+            _ignore_more()
+    return _stop.is_set()
 
 
 def dataset(name: str = "training") -> Path:
@@ -162,6 +167,12 @@ def _folder(name: str, local: str) -> Path:
 
 def _note_stop(number: int, frame: FrameType | None) -> None:
     _stop.set()
+    _ignore_more()
+
+
+def _ignore_more() -> None:
+    """The signal may come when the file has been seen and Python is ending: it would then undo our handler, and the signal end it."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _tell_progress() -> None:

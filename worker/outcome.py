@@ -89,6 +89,8 @@ def classify(evidence: Evidence, returncode: int | None, *, num_oom_kills: int =
         return Outcome(reason=Reason.COMPLETED, message=f"finished at step {result.step}")
     if result is not None and stop is not None:
         return Outcome(reason=REASON_OF_STOP[stop.reason], message=f"stopped at step {result.step}, as asked")
+    if stop is not None and not owes_result and _left_in_order(evidence, returncode):
+        return Outcome(reason=REASON_OF_STOP[stop.reason], message="every rank left with code 0, as asked")
     if stop is not None:
         return Outcome(reason=REASON_OF_STOP[stop.reason], forced=True, message="ended before it could stop in order")
     if result is not None:
@@ -98,6 +100,11 @@ def classify(evidence: Evidence, returncode: int | None, *, num_oom_kills: int =
     if returncode == 0 and not owes_result:
         return Outcome(reason=Reason.COMPLETED, message="every rank ended with code 0")
     return _without_a_failed_rank(evidence, returncode)
+
+
+def _left_in_order(evidence: Evidence, returncode: int | None) -> bool:
+    """Of a program without a ``result.json``: every rank left by itself with code 0, before or after the signal came to it."""
+    return returncode == 0 or (evidence.ranks is not None and evidence.ranks.left_in_order)
 
 
 def root_failure(failures: Iterable[RankFailure]) -> RankFailure:

@@ -21,11 +21,14 @@ Kind = Literal["zip", "tar"]
 Reader = Callable[[BinaryIO, ArchiveRules], Iterator[Entry]]
 
 
-def extract(archive: Path, target: Path, rules: ArchiveRules | None = None, *, kind: Kind | None = None) -> Contents:
+def extract(
+    archive: Path, target: Path, rules: ArchiveRules | None = None, *, kind: Kind | None = None, tick: Callable[[], None] = lambda: None
+) -> Contents:
     """Unpacks ``archive`` to the folder ``target``, which must not exist, and tells what was written.
 
     ``target`` appears in one step when everything is there. BadArchive names the entry that breaks a rule, OSError what the
     file system refused; both leave no trace. ``kind`` is what the archive's name claims; the bytes must agree.
+    ``tick`` is called before each entry is written; what it raises leaves no trace either.
     """
     rules = rules or ArchiveRules()
     with archive.open("rb") as file:
@@ -37,6 +40,7 @@ def extract(archive: Path, target: Path, rules: ArchiveRules | None = None, *, k
             file.seek(0)
         with unpacked_tree(target, rules) as tree:
             for entry in entries(file, rules):
+                tick()
                 tree.add(entry)
     return tree.contents
 

@@ -9,7 +9,7 @@ from core.datasets.outlook import LARGEST_PROFILE
 from core.errors import InvalidInput, Problem
 from core.profile import Profile
 from core.recipes.dataset_preparation import DatasetPreparationSpec, FixEncoding
-from core.recipes.preparable import Described, columns_of, problems_of
+from core.recipes.preparable import AUDIO_ARCHIVE, Described, columns_of, problems_of
 from core.recipes.sections.data import DataKnobs
 from core.spec import JobSpec, Section
 from core.wire.jobs import Artifact
@@ -43,7 +43,9 @@ def described(profile: Profile, steps: Sequence[Section]) -> Described:
     names = tuple(column.name for column in profile.columns)
     knows_columns = bool(names) and profile.valid and profile.images is None and profile.audio is None
     names_split = any(SPLIT_COLUMN in columns_of(step) for step in steps)  # which the rows may have turned into splits, or not
-    roles = profile.columns_used if profile.valid and not profile.is_task_told else None
+    # Of an archive a profile tells that recordings lie in it, and nothing of the columns of its table.
+    knows_roles = profile.valid and not profile.is_task_told and profile.format != AUDIO_ARCHIVE
+    roles = profile.columns_used if knows_roles else None
     return Described(
         profile.format,
         names if knows_columns and not names_split else None,

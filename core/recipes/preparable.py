@@ -21,8 +21,10 @@ from core.recipes.dataset_preparation import (
 from core.spec import Section
 
 Form = Literal["table", "text", "conll", "images", "idx", "arrays"]
+AUDIO_ARCHIVE = "audio-archive"  # a .zip of recordings and their table, which is unpacked first
 FORMS: dict[str, Form] = {
     **dict.fromkeys(("csv", "tsv", "tab", "jsonl", "ndjson", "json", "parquet", "pq"), "table"),
+    AUDIO_ARCHIVE: "table",
     "text": "text",
     "conll": "conll",
     "image-folder": "images",

@@ -100,3 +100,21 @@ def test_sigterm_is_a_request_to_whoever_asks(tmp_path: Path) -> None:
         assert process.wait(20) == 0
     (tmp_path / "trainyard-run" / "stop.json").write_text(json.dumps({}))
     assert execute("import sys; from trainyard import run; sys.exit(0 if run.stop_requested() else 1)", tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("hears_by", ["file", "signal"])
+def test_a_signal_that_comes_while_python_ends_changes_nothing_any_more(tmp_path: Path, hears_by: str) -> None:
+    """Modules are taken down after Python's own signal handlers."""
+    (tmp_path / "trainyard-run").mkdir()
+    code = (
+        "import os, signal; from trainyard import run\n"
+        "class Last:\n"
+        "    def __del__(self, kill=os.kill, number=signal.SIGTERM, myself=os.getpid()): kill(myself, number)\n"
+        "last = Last()\n"
+        "assert not run.stop_requested()\n"
+        "{}\n"
+        "assert run.stop_requested()"
+    )
+    asks = {"file": "open('trainyard-run/stop.json', 'w').close()", "signal": "os.kill(os.getpid(), signal.SIGTERM)"}
+    done = execute(code.format(asks[hears_by]), tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -48,7 +48,7 @@ def test_every_step_is_for_some_form_and_every_form_has_steps() -> None:
         (SPEECH, {"do": "map_tags", "drop": ["person"]}, "no words with tags"),
         (Described("parquet"), {"do": "fix_encoding"}, "no encoding to fix"),
         (Described("csv+jsonl"), {"do": "drop_duplicates"}, "in different formats"),
-        (Described("audio-archive"), {"do": "drop_duplicates"}, "of format audio-archive"),
+        (Described("audio-archive"), {"do": "augment", "images": {"flip": True}}, "what to do with images"),
         (Described("files"), {"do": "drop_duplicates"}, "of format files"),
     ],
 )
@@ -74,8 +74,8 @@ def test_what_means_something_passes() -> None:
 
 
 def test_what_is_not_known_of_a_table_refuses_nothing() -> None:
-    unknown = Described("csv")
-    assert refused(unknown, {"do": "augment", "audio": {"speed": 0.1}}, {"do": "normalise", "columns": ["x"]}, {"do": "balance"}) == []
+    steps: list[dict[str, Any]] = [{"do": "augment", "audio": {"speed": 0.1}}, {"do": "normalise", "columns": ["x"]}, {"do": "balance"}]
+    assert [refused(Described(kind), *steps) for kind in ("csv", "audio-archive")] == [[], []]
 
 
 def test_names_are_followed_through_the_steps() -> None:

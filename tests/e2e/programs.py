@@ -180,3 +180,37 @@ if trainer.is_world_process_zero():
     trainer.save_model(os.environ["SM_MODEL_DIR"])
     open(os.path.join(os.environ["SM_OUTPUT_DATA_DIR"], "last.txt"), "w").write(os.path.basename(str(last)))
 """
+# Saves nothing before it is asked to stop, which its first life waits for; goes on behind the step at which it was.
+STOPPING = """
+import json, os, time
+from trainyard import run
+start = 0
+if run.resume_from():
+    start = json.load(open(run.resume_from() / "state.json"))["step"]
+for step in range(start + 1, 7):
+    run.log(step, loss=1.0 / step)
+    while start == 0 and step == 4 and not run.stop_requested():
+        time.sleep(0.05)
+    if run.stop_requested():
+        if os.environ["RANK"] == "0":
+            with open("state.json", "w") as file:
+                json.dump({"step": step}, file)
+            run.save_checkpoint("state.json", step=step)
+        break
+else:
+    (run.output_dir() / f"report-{os.environ['RANK']}.json").write_text(json.dumps({"start": start}))
+"""
+# Hears SIGTERM as programs do everywhere, and leaves its state in the folder at the last moment.
+LEAVING = """
+import os, signal, sys, time
+folder = os.environ["AIP_CHECKPOINT_DIR"]
+before = sorted(os.listdir(folder))
+def leave(*_):
+    open(os.path.join(folder, "last.bin"), "w").write("weights")
+    sys.exit(0)
+signal.signal(signal.SIGTERM, leave)
+print("ready: 1", flush=True)
+while not before:
+    time.sleep(0.05)
+open(os.path.join(os.environ["AIP_MODEL_DIR"], "found.txt"), "w").write(" ".join(before))
+"""

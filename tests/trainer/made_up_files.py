@@ -3,7 +3,10 @@
 import csv
 import io
 import json
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -72,3 +75,14 @@ def recordings(root: Path, num: int = 6) -> Path:
         rows.append([f"{number}.wav", f"tone {number}"])
     write_csv(root / "metadata.csv", rows)
     return root
+
+
+def zipped(root: Path, archive: Path, *, below: str = "", more: Mapping[str, bytes] = MappingProxyType({})) -> Path:
+    """All files of a folder in a .zip, each ``below`` a folder of it if asked, and ``more`` as they are."""
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as target:
+        for path in sorted(path for path in root.rglob("*") if path.is_file()):
+            target.write(path, below + path.relative_to(root).as_posix())
+        for name, content in more.items():
+            target.writestr(name, content)
+    return archive

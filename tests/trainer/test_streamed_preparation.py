@@ -10,10 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import soundfile
 
 from core.recipes import parse_spec
 from core.recipes.dataset_preparation import DatasetPreparationSpec
-from tests.trainer.made_up_files import write_csv, write_json_lines
+from tests.trainer.made_up_files import RATE, write_csv, write_json_lines, zipped
 from tests.trainer.preparing import Steps, files_of, is_reproducible, prepared, prepared_elsewhere, profiled, refusal
 from trainer.tools.dataset_preparation import transform
 from trainer.tools.telling import StopAsked, Tell
@@ -81,6 +82,26 @@ def test_memory_stays_flat_while_a_table_grows(write: Callable[[Path, int], None
     print(f"{name}: the file grew by {of_file >> 20} MiB, memory by {of_memory >> 20} MiB")
     assert of_file > 100 << 20
     assert of_memory < 0.35 * of_file, f"{of_memory >> 20} MiB more for {of_file >> 20} MiB more"
+
+
+def test_memory_stays_flat_while_an_archive_of_recordings_grows(tmp_path: Path) -> None:
+    """Noise, which no archive makes smaller."""
+    steps: Steps = [{"do": "drop_duplicates"}, {"do": "drop_by_length", "unit": "seconds", "min": 1}, {"do": "split"}]
+    sizes, peaks = [], []
+    for num in (20, 300):
+        noise = np.random.default_rng(num)
+        root = tmp_path / str(num)
+        write_csv(root / "metadata.csv", [["file_name", "text"], *([f"{n}.wav", str(n)] for n in range(num))])
+        for number in range(num):
+            soundfile.write(root / f"{number}.wav", noise.integers(-(2**15), 2**15, 1 << 18).astype(np.int16), RATE)
+        archive = zipped(root, tmp_path / f"{num}.zip")
+        sizes.append(archive.stat().st_size)
+        done = prepared_elsewhere(archive, tmp_path / f"out{num}", [*steps, {"do": "augment", "audio": {"noise": 20}}])
+        assert done["done"]["rows_in"] == num
+        peaks.append(done["peak"])
+    print(f"the archive grew by {sizes[1] - sizes[0] >> 20} MiB, memory by {peaks[1] - peaks[0] >> 20} MiB")
+    assert sizes[1] - sizes[0] > 100 << 20
+    assert peaks[1] - peaks[0] < 0.1 * (sizes[1] - sizes[0])
 
 
 def test_large_tables_are_the_same_bytes_in_every_process(tmp_path: Path) -> None:

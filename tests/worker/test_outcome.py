@@ -73,6 +73,25 @@ def test_the_first_matching_row_decides(evidence: Evidence, returncode: int | No
     assert (outcome.reason, outcome.forced) == (reason, is_forced)
 
 
+IN_ORDER = RanksFile(failures=(), left_in_order=True)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "returncode", "reason", "is_forced"),
+    [
+        (Evidence(stop=stop("pause"), ranks=IN_ORDER), 143, Reason.PAUSED, False),
+        (Evidence(stop=stop("drain")), 0, Reason.DRAINED, False),  # it read the file before the signal came
+        (Evidence(stop=stop("drain")), 143, Reason.DRAINED, True),
+        (Evidence(stop=stop("pause"), ranks=ranks(failed(0, 1))), 1, Reason.PAUSED, True),
+        (Evidence(ranks=IN_ORDER), 143, Reason.RANK_DIED, False),  # a signal from outside
+        (Evidence(), 0, Reason.COMPLETED, False),
+    ],
+)
+def test_a_program_without_a_result_stops_in_order_by_code_0(evidence: Evidence, returncode: int, reason: Reason, is_forced: bool) -> None:
+    outcome = classify(evidence, returncode, owes_result=False)
+    assert (outcome.reason, outcome.forced) == (reason, is_forced)
+
+
 def test_a_rank_killed_for_memory_needs_the_kernels_word() -> None:
     evidence = Evidence(ranks=ranks(failed(1, -9)))
     assert classify(evidence, 1, num_oom_kills=1).reason is Reason.HOST_OUT_OF_MEMORY

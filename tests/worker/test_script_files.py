@@ -206,6 +206,15 @@ def test_a_folder_at_rest_becomes_a_checkpoint_once_and_lies_there_again(dirs: S
     assert (target / "epoch" / "weights.bin").read_bytes() == b"half"
 
 
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_what_was_written_a_moment_ago_is_kept_of_a_script_that_left_in_order(dirs: ScriptDirs, run_dir: RunDir, is_whole: bool) -> None:
+    keeper = FolderCheckpoints(dirs.root, dirs.checkpoints, run_dir)
+    keeper.begin(None)
+    (dirs.checkpoints / "last.bin").write_bytes(b"weights")
+    keeper.look(7, is_over=True, is_whole=is_whole)
+    assert [path.name for path in run_dir.complete_checkpoints()] == [run_dir.checkpoint(7).name] * is_whole
+
+
 def test_a_script_that_seals_its_own_checkpoints_is_left_alone(dirs: ScriptDirs, run_dir: RunDir) -> None:
     own = run_dir.checkpoint(3)
     own.mkdir()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from core.recipes.dataset_validation import Data
+from core.recipes.preparable import AUDIO_ARCHIVE
 from trainer.data.findings import Findings
 from trainer.data.images.by_class import SUFFIXES as IMAGE_SUFFIXES
 from trainer.data.images.by_class import holds_images
@@ -85,7 +86,7 @@ def form_of_archive(path: Path) -> str:
         return BROKEN_ARCHIVE
     if any(name.endswith(IMAGE_SUFFIXES) for name in names):
         return "image-archive"
-    return "audio-archive" if any(name.endswith(AUDIO_SUFFIXES) for name in names) else "zip"
+    return AUDIO_ARCHIVE if any(name.endswith(AUDIO_SUFFIXES) for name in names) else "zip"
 
 
 def by_suffix(root: Path) -> str:
@@ -111,7 +112,7 @@ def by_files(root: Path, kind: str) -> str | None:
         "image-archive": "image-classification",
         "image-folder": "image-classification",
         "idx": "image-classification",
-        "audio-archive": "speech-recognition",
+        AUDIO_ARCHIVE: "speech-recognition",
         "conll": "token-classification",
         "text": "causal-language-modeling",
     }

@@ -17,6 +17,7 @@ from trainer.prepare.encoding import fix_encoding
 from trainer.prepare.reading import ImageSource, RowSource, read_source
 from trainer.prepare.running import Given, run_on_images, run_on_rows
 from trainer.prepare.tables import without_rows
+from trainer.prepare.unpacking import without_archive
 from trainer.prepare.writing_images import check_images, write_images
 from trainer.prepare.writing_rows import check_rows, write_rows
 from trainer.signs_of_life import signs_of_life
@@ -52,6 +53,7 @@ def transform(root: Path, spec: DatasetPreparationSpec, *, scratch: Path, target
     """Reads, checks all steps, does them, and only then writes below ``target``; of what fails there nothing stays."""
     steps, pace = spec.data.steps, Pace(tell)
     recoded: dict[str, str] = {}
+    root = without_archive(root, scratch / "unpacked", pace.tick)
     if isinstance(steps[0], FixEncoding):
         root, recoded = _recoded(root, steps[0], scratch / "utf8", pace)
     source = read_source(root, spec.data.on_bad_rows, scratch=scratch, tick=pace.tick)

@@ -8,7 +8,7 @@ from typing import Literal
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from trainyard.cli.session import console, print_json
-from trainyard.downloads import Advance, RemoteFile
+from trainyard.downloads import Advance, Coming
 from trainyard.pushing import LocalFile, Told
 
 
@@ -20,11 +20,11 @@ def _bars() -> Progress:
 
 @contextmanager
 def shown_downloads() -> Iterator[Advance]:
-    """A bar for each file; what comes out hears of their bytes."""
+    """A bar for each file, or for the archive of all; what comes out hears of their bytes."""
     with _bars() as progress:
         tasks: dict[str, TaskID] = {}
 
-        def advance(file: RemoteFile, num_bytes: int) -> None:
+        def advance(file: Coming, num_bytes: int) -> None:
             if file.path not in tasks:
                 tasks[file.path] = progress.add_task(file.path.replace("{", "{{"), total=file.size)
             progress.update(tasks[file.path], completed=num_bytes)

@@ -175,7 +175,8 @@ class Script:
         """Keeps what the script has left, and tells its ending in its own words. Call it when nothing of it runs any more."""
         self.leave()
         self._metrics.gather(is_over=True)
-        self._checkpoints.look(self._metrics.step, is_over=True)
+        is_whole = outcome.reason in (Reason.PAUSED, Reason.DRAINED) and not outcome.forced
+        self._checkpoints.look(self._metrics.step, is_over=True, is_whole=is_whole)
         outcome = self._of_full_disk(self._in_its_own_words(outcome))
         if outcome.reason is not Reason.COMPLETED and EFFECTS[outcome.reason].budget is not Budget.USER:
             return outcome

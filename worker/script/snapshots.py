@@ -55,19 +55,24 @@ class FolderCheckpoints:
         self._copied = self._seen = _fingerprint(self._folder)
         self._last_step = resumed_from or 0
 
-    def look(self, step: int = 0, *, is_over: bool = False) -> None:
-        """``step``: how far the script is known to be. Steps of copies rise by one at least."""
+    def look(self, step: int = 0, *, is_over: bool = False, is_whole: bool = False) -> None:
+        """``step``: how far the script is known to be. Steps of copies rise by one at least.
+
+        ``is_whole``: the script has left in order, so that no file of its is half written, however young.
+        """
         with self._lock:
             if not self._is_over:
                 self._is_over = is_over
-                self._look(step)
+                self._look(step, is_whole=is_whole)
 
-    def _look(self, step: int) -> None:
+    def _look(self, step: int, *, is_whole: bool) -> None:
         if any(path.name not in self._ours for path in self._run_dir.complete_checkpoints()):
             return
         found, before = _fingerprint(self._folder), self._seen
         self._seen = found
-        if not found or found == self._copied or not (self._is_over or found == before) or not _is_at_rest(found):
+        if not found or found == self._copied or not (self._is_over or found == before):
+            return
+        if not is_whole and not _is_at_rest(found):
             return
         self._copy(found, max(step, self._last_step + 1))
 
