@@ -86,6 +86,13 @@ def guard(tree: Tree, channel: socket.socket) -> None:
     waker.setblocking(False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+    try:
+        watch(tree, channel, wake_up)
+    finally:
+        signal.set_wakeup_fd(-1)  # what is killed from now on would wake a closed socket, and the complaint lands in the agent's log
+
+
+def watch(tree: Tree, channel: socket.socket, wake_up: socket.socket) -> None:
     with selectors.DefaultSelector() as selector:
         selector.register(wake_up, selectors.EVENT_READ)
         selector.register(channel, selectors.EVENT_READ)

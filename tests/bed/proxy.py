@@ -41,7 +41,8 @@ class Proxy:
         self._listener = listener
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="fault-proxy", daemon=True)
-        self._pairs: set[asyncio.StreamWriter] = set()
+        self._writers: list[asyncio.StreamWriter] = []  # of every connection that ever was; to break off one that is closed does nothing
+        self._accepted: list[socket.socket] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __enter__(self) -> Self:
@@ -78,27 +79,36 @@ class Proxy:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
 
     async def _serve(self) -> None:
-        self._server = await asyncio.start_server(self._welcome, sock=self._listener)
+        # Not asyncio's own server: closed while it accepts somebody, it leaves a transport that nobody can close.
+        self._listener.setblocking(False)
+        self._loop.add_reader(self._listener, self._accept)
+
+    def _accept(self) -> None:
+        with suppress(BlockingIOError):
+            near, _ = self._listener.accept()
+            self._accepted.append(near)
+            self._start(lambda: self._connect(near))
 
     async def _close(self) -> None:
-        self._server.close()
+        """Returns when every socket is closed: also those whose tasks were cancelled before they had begun."""
+        self._loop.remove_reader(self._listener)
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(others)
         await self._reset()
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await self._reset()
-        await asyncio.sleep(0)  # why: an aborted transport lets go of its socket in the loop's next round
+        await asyncio.gather(*(writer.wait_closed() for writer in self._writers), return_exceptions=True)
+        for listening_or_accepted in (self._listener, *self._accepted):
+            listening_or_accepted.close()
 
     async def _reset(self) -> None:
-        for writer in list(self._pairs):
+        for writer in self._writers:
             writer.transport.abort()
 
-    def _welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._start(lambda: self._connect(reader, writer))
-
-    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _connect(self, near: socket.socket) -> None:
         self.num_connections += 1
+        reader, writer = await asyncio.open_connection(sock=near)
+        self._writers.append(writer)
         if self.weather.refuses:
             writer.transport.abort()
             return
@@ -107,9 +117,7 @@ class Proxy:
         except OSError:
             writer.transport.abort()
             return
-        except asyncio.CancelledError:
-            writer.transport.abort()
-            raise
+        self._writers.append(far_writer)
         self._start(lambda: self._carry(reader, far_writer))
         self._start(lambda: self._carry(far_reader, writer))
 
@@ -125,7 +133,6 @@ class Proxy:
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One direction, until either side ends or is cut."""
-        self._pairs.add(writer)
         try:
             with suppress(OSError):
                 while data := await reader.read(CHUNK):
@@ -135,7 +142,6 @@ class Proxy:
                         writer.write(data)
                         await writer.drain()
         finally:
-            self._pairs.discard(writer)
             writer.close()
 
     @staticmethod

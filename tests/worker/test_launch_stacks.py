@@ -12,7 +12,7 @@ def test_the_stack_of_a_rank_tells_where_it_stands(door: Path, site: Site) -> No
     with reserved(site) as reservation, Launcher(door).start(site.plan("stay"), reservation.fd):
         rank = int(site.wait_told("ready")[0])
         stacks = dump_stacks([rank])
-    assert "wait_for_ever (" in stacks[rank]
+    assert "leave_when_asked (" in stacks[rank]
     assert "rank.py" in stacks[rank]
 
 
