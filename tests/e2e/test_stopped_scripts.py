@@ -16,7 +16,7 @@ SECONDS = 120
 pytestmark = pytest.mark.timeout(300)  # torchrun starts twice
 TOLD_BETWEEN = {
     "paused": ["job.pausing", "attempt.cancelled", "job.paused", "job.resumed"],
-    "drained": ["attempt.cancelled", "job.requeued"],
+    "drained": ["attempt.draining", "attempt.cancelled", "job.requeued"],
 }
 Stop = Callable[[Stack, str], None]
 
@@ -53,6 +53,7 @@ def drain_and_start(stack: Stack, job: str) -> None:
 def ended(stack: Stack, job: str, *, reason: str, forced: bool) -> dict[str, Any]:
     """The second attempt of a job that succeeded with it, after the first was stopped so. Nothing counts as a failure."""
     state = stack.wait_terminal(job, seconds=SECONDS)
+    assert state["num_attempts"] == 2, stack.explain(job)
     second, first = stack.attempts(job)
     assert (state["state"], state["failure"]) == ("succeeded", None), stack.explain(job)
     assert (first["state"], first["reason"], first["forced"]) == ("cancelled", reason, forced), stack.explain(job)
